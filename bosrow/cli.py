@@ -1,0 +1,87 @@
+"""`bosrow VERB`: finds the verb's options and function, and turns errors into exit statuses.
+
+Only the verb that was named is imported, so `bosrow --help` takes as long as `import bosrow`.
+"""
+
+import dataclasses
+import importlib
+import sys
+import traceback
+from typing import Any
+
+from bosrow import __version__
+from bosrow.errors import BosrowError, MachineError
+from bosrow.options import parse
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """`options` and `run` are "module:name", imported when the verb is called."""
+
+    options: str
+    run: str
+    summary: str
+
+
+ABOUT = "Text into training rows that start where documents start, and GPT-2 trained on them."
+
+VERBS = {
+    "prepare": Verb(
+        "bosrow.data.options:PrepareOptions", "bosrow.data.prepare:prepare", "turn a text corpus into shards of rows"
+    ),
+    "verify": Verb("bosrow.data.options:VerifyOptions", "bosrow.data.verify:verify", "check a prepared data set"),
+    "train": Verb(
+        "bosrow.train.options:TrainOptions", "bosrow.train.loop:train", "train GPT-2 on a prepared data set"
+    ),
+}
+
+
+def usage() -> str:
+    """What `bosrow --help` prints."""
+    lines = ["usage: bosrow [--version] [--debug] VERB ...", "", ABOUT, "", "verbs:"]
+    lines += [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join([*lines, "", "'bosrow VERB --help' lists a verb's flags."])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; return the exit status (DESIGN: 0 done, 1 machine, 2 user, 75 interrupted)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"bosrow {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in VERBS:
+        print(f"bosrow: there is no verb {name!r}; there are: {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        return _run(name, VERBS[name], arguments[1:])
+    except BosrowError as error:
+        return _report(name, error, error.exit_status, debug)
+    except OSError as error:
+        return _report(name, MachineError(_machine_message(error)), 1, debug)
+
+
+def _run(name: str, verb: Verb, arguments: list[str]) -> int:
+    options = parse(_load(verb.options), arguments, f"bosrow {name}", verb.summary)
+    return _load(verb.run)(options) or 0
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _machine_message(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def _report(name: str, error: BosrowError, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"bosrow {name}: {error}", file=sys.stderr)
+    return status
