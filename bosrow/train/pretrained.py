@@ -1,0 +1,140 @@
+"""Model folders in Hugging Face's format: config.json and model.safetensors, both ways.
+
+Promise: a folder written here loads in transformers as it is, and any GPT-2 folder in safetensors loads
+here; whatever is in a folder, nothing is unpickled and nothing is executed. A config that would compute
+something else than GPT-2 is refused.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from bosrow.errors import DataSetError, UserError
+from bosrow.files import parse_json, read_untrusted, replace_file
+from bosrow.train.model import EMBEDDING, GPT2, ModelConfig
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+# What transformers' GPT2Config takes where a config.json says nothing; other values compute another model.
+REQUIRED = {
+    "model_type": "gpt2",
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
+NOT_PARAMETERS = (".attn.bias", ".attn.masked_bias")  # causal masks that older files carry
+
+
+def config_json(config: ModelConfig) -> bytes:
+    """`config` as transformers reads it. Dropout is 0, as it was in training."""
+    fields = REQUIRED | {
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": config.vocab_size,
+        "n_positions": config.seq_len,
+        "n_embd": config.n_embd,
+        "n_head": config.n_head,
+        "n_layer": config.n_layer,
+        "n_inner": None,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "initializer_range": 0.02,
+        "bos_token_id": min(50256, config.vocab_size - 1),
+        "eos_token_id": min(50256, config.vocab_size - 1),
+        "torch_dtype": "float32",
+    }
+    return json.dumps(fields, indent=2).encode() + b"\n"
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The shape in `folder`/config.json. Raises UserError if that is no GPT-2."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} has no {CONFIG}; a model folder in Hugging Face's format is required")
+    try:
+        fields = parse_json(read_untrusted(path), str(path))
+    except DataSetError as error:
+        raise UserError(str(error)) from None
+    for name, required in REQUIRED.items():
+        if fields.get(name, required) != required:
+            raise UserError(f"{path}: {name} is {fields[name]!r}; bosrow's GPT-2 has {required!r}")
+    names = {"vocab_size": "vocab_size", "seq_len": "n_positions", "n_embd": "n_embd"}
+    names |= {"n_head": "n_head", "n_layer": "n_layer"}
+    shape: dict[str, int] = {}
+    for ours, theirs in names.items():
+        value: Any = fields.get(theirs)
+        if type(value) is not int:
+            raise UserError(f"{path}: {theirs} is {value!r}; an integer is required")
+        shape[ours] = value
+    if fields.get("n_inner") not in (None, 4 * shape["n_embd"]):
+        raise UserError(f"{path}: n_inner is {fields['n_inner']!r}; bosrow's GPT-2 has 4 x n_embd")
+    return ModelConfig(**shape)
+
+
+def save_model(model: GPT2, folder: Path) -> None:
+    """Write `model` to `folder` (which exists) as config.json and model.safetensors, fp32, each atomically."""
+    replace_file(folder / CONFIG, config_json(model.config))
+    replace_file(folder / WEIGHTS, model_bytes(model))
+
+
+def model_bytes(model: GPT2) -> bytes:
+    """model.safetensors of `model`: fp32, contiguous, exactly vocab_size embedding rows, no second copy of the head."""
+    tensors = model.stored(lambda parameter: parameter.detach())
+    return save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}, {"format": "pt"})
+
+
+def load_weights(model: GPT2, folder: Path) -> None:
+    """Fill `model` from `folder`/model.safetensors. Raises UserError naming what is missing, extra or misshapen."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(
+            f"{folder} has no {WEIGHTS}; weights in safetensors are required (a pickled pytorch_model.bin is never read)"
+        )
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is not readable as safetensors ({error}); it is damaged") from None
+    # The file on the Hub was written from the model without its head, and so lacks the prefix.
+    found = {name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
+             for name, tensor in found.items() if not name.endswith(NOT_PARAMETERS)}  # fmt: skip
+    head = found.pop("lm_head.weight", None)
+    if head is not None and EMBEDDING in found and not torch.equal(head, found[EMBEDDING]):
+        raise UserError(f"{path}: the head's weight differs from the embedding; bosrow's GPT-2 ties them")
+    wanted = model.stored(lambda parameter: parameter)
+    for name in sorted(wanted.keys() ^ found.keys()):
+        raise UserError(f"{path} {'lacks' if name in wanted else 'has an unknown tensor'} {name}")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            if parameter.shape != found[name].shape:
+                raise UserError(
+                    f"{path}: {name} has shape {tuple(found[name].shape)}, {CONFIG} needs {tuple(parameter.shape)}"
+                )
+            parameter.copy_(found[name])
+
+
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[GPT2, ModelConfig]:
+    """A model for evaluation, and its shape, from a checkpoint of ours or any GPT-2 folder in safetensors.
+
+    `model(tokens)` with int64 tokens (B, T), T at most `config.seq_len`, gives logits (B, T, vocab_size).
+
+    >>> model, config = load_model("experiments/RUN/ckpt_final_step0020000", "cuda", torch.bfloat16)
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a directory; a model folder in Hugging Face's format is required")
+    config = read_config(folder)
+    with torch.device("meta"):
+        model = GPT2(config)
+    model.to_empty(device="cpu")
+    model.transformer.wte.weight.data.zero_()
+    load_weights(model, folder)
+    return model.to(device=device, dtype=dtype).eval().requires_grad_(False), config
