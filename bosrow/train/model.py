@@ -81,7 +81,7 @@ class Attention(nn.Module):
         self.c_proj = Linear(config.n_embd, config.n_embd)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        B, T, C = x.shape  # noqa: N806
+        B, T, C = x.shape
         heads = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
         query, key, value = heads.unbind(0)  # (B, heads, T, C / heads)
         y = F.scaled_dot_product_attention(query, key, value, is_causal=True)

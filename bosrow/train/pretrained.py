@@ -95,7 +95,7 @@ def load_weights(model: GPT2, folder: Path) -> None:
     path = folder / WEIGHTS
     if not path.is_file():
         raise UserError(
-            f"{folder} has no {WEIGHTS}; weights in safetensors are required (a pickled pytorch_model.bin is never read)"
+            f"{folder} has no {WEIGHTS}; weights in safetensors are required (a pickled file is never read)"
         )
     try:
         found = load_file(path)

@@ -117,7 +117,7 @@ def test_a_config_that_is_no_gpt2_is_refused(tmp_path):
 def test_pickled_weights_are_refused(tmp_path):
     save_model(GPT2(TINY), tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(UserError, match="pickled .* is never read"):
+    with pytest.raises(UserError, match="a pickled file is never read"):
         load_model(tmp_path)
 
 
