@@ -1,0 +1,417 @@
+"""The Hugging Face Hub: which files a data set has at one commit, and reading them by ranges.
+
+`resolve` pins a commit first, then lets `datasets` find the files (README `configs:`, file patterns),
+so later pushes change nothing, and code in a data set is never run. `open_file` asks for exactly the
+bytes that are read: one column of one row group costs its own size. Passing faults (rate limits, 5xx,
+resets, stalls, short answers) are tried again by huggingface_hub, with waits that grow, each logged.
+
+Cost: a dozen small requests to resolve; one request a range. Importing this module imports neither
+`datasets` nor `huggingface_hub`; `resolve` does, about a second. Tokens are never shown.
+"""
+
+import io
+import logging
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from bosrow.errors import BosrowError, MachineError, SourceError
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+logger = logging.getLogger(__name__)
+
+# `datasets` too goes by the names alone; an ending may be followed by one of compression, as in .jsonl.gz
+FORMATS = {
+    ".parquet": "parquet",
+    ".geoparquet": "parquet",
+    ".gpq": "parquet",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".txt": "text",
+}
+# Settings a README may give to a builder and that change which text is read; bosrow reads with the defaults.
+READING_SETTINGS = {
+    "parquet": ("filters",),
+    "json": ("field", "encoding", "encoding_errors"),
+    "text": ("sample_by", "keep_linebreaks", "encoding", "encoding_errors"),
+}
+PATHS_A_REQUEST = 500  # as huggingface_hub itself asks paths-info
+RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)  # as huggingface_hub.utils.http_backoff
+LONGEST_WAIT_SECONDS = 300.0  # the Hub's rate limits count windows of five minutes
+SILENCE_SECONDS = 30.0  # a connection that says nothing for so long is given up and tried again
+READ_AHEAD_BYTES = 8 << 20
+PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
+# A file that was there when the data set was resolved stays there (the commit is pinned): a 404 is a server
+# error in disguise, a 403 a signed storage address that expired on the way.
+PASSING_STATUSES_OF_FILES = (403, 404, *PASSING_STATUSES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """One file of a data set: path inside the repository, bytes, and its SHA-256 (small files: git's blob id)."""
+
+    path: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubDataset:
+    """One split of one config at one commit; `files` stand in the order in which `datasets` reads them."""
+
+    dataset: str
+    config: str | None
+    split: str
+    revision: str
+    format: str
+    files: tuple[HubFile, ...]
+
+
+def resolve(dataset: str, config: str | None = None, split: str = "train", revision: str | None = None) -> HubDataset:
+    """Find the files of `dataset` (NAMESPACE/NAME) at `revision` (branch, tag or commit; default: main's head now).
+
+    Raises SourceError if there is no such data set, config, split or revision, if it is gated or private
+    to others, if its files are of a format that bosrow does not read, or if the Hub cannot be reached.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
+        raise SourceError(
+            f"{dataset!r} is not the name of a data set on the Hub (NAMESPACE/NAME, as in HuggingFaceFW/fineweb-edu); "
+            "local files are given by --data_files"
+        )
+    if not re.fullmatch(r"\w+(\.\w+)*", split):
+        raise SourceError(
+            f"the split {split!r} is an expression; give a split's name, and --max_docs to read only its beginning"
+        )
+    _refuse_offline(dataset)
+    waits = iter(RETRY_WAITS_SECONDS)
+    while True:
+        try:
+            return _resolve_once(dataset, config, split, revision)
+        except BosrowError:
+            raise
+        except (
+            Exception
+        ) as error:  # two libraries and a YAML parser raise what they like; all of it is about the source
+            wait = next(waits, None)
+            passing = _passing_wait(error)
+            if passing is None or wait is None:
+                raise _explained(error, dataset, revision) from error
+            seconds = max(wait, passing)
+            logger.warning("%s while resolving %s; trying again in %g s", _reason(error), dataset, seconds)
+            time.sleep(seconds)
+
+
+def open_file(dataset: str, revision: str, path: str, size: int | None = None) -> BinaryIO:
+    """Open one file for reading, seekable. `size` (from HubFile) spares a request.
+
+    Parquet files are not buffered: each read is one request for exactly those bytes, so open them with
+    pre_buffer=False or True as you like, and read whole column chunks. Other files are read ahead by 8 MiB.
+    Raises SourceError if the Hub refuses the file, MachineError if it cannot be had after several tries.
+    """
+    file = _RangeFile(dataset, revision, path, size)
+    if path.endswith((".parquet", ".geoparquet", ".gpq")):
+        return file  # type: ignore[return-value]
+    return io.BufferedReader(file, READ_AHEAD_BYTES)
+
+
+class _RangeFile(io.RawIOBase):
+    """A file on the Hub, read by HTTP ranges."""
+
+    def __init__(self, dataset: str, revision: str, path: str, size: int | None) -> None:
+        from huggingface_hub import hf_hub_url
+
+        self.dataset = dataset
+        self.name = f"hf://datasets/{dataset}@{revision}/{path}"
+        self.url = hf_hub_url(dataset, path, repo_type="dataset", revision=revision)
+        self.position = 0
+        self.size = self._ask_size() if size is None else size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        self.position = max(0, start + offset)
+        return self.position
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self.size if size is None or size < 0 else min(self.position + size, self.size)
+        if end <= self.position:
+            return b""
+        data = self._read_range(self.position, end)
+        self.position = end
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read_range(self, start: int, end: int) -> bytes:
+        from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff, httpx
+
+        try:
+            response = http_backoff(
+                "GET",
+                self.url,
+                headers=build_hf_headers() | {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"},
+                timeout=HF_HUB_DOWNLOAD_TIMEOUT,
+                max_retries=len(RETRY_WAITS_SECONDS),
+                base_wait_time=RETRY_WAITS_SECONDS[0],
+                retry_on_status_codes=PASSING_STATUSES_OF_FILES,
+            )
+            hf_raise_for_status(response)
+        except httpx.HTTPError as error:
+            raise self._given_up(error) from error
+        if len(response.content) != end - start:
+            raise MachineError(
+                f"{self.name}: the Hub sent {len(response.content):,} bytes where {end - start:,} were asked for "
+                f"(from byte {start:,}); run the same command again"
+            )
+        return response.content
+
+    def _ask_size(self) -> int:
+        from huggingface_hub import get_hf_file_metadata
+        from huggingface_hub.utils import httpx
+
+        try:
+            size = get_hf_file_metadata(self.url, retry_on_errors=True).size
+        except httpx.HTTPError as error:
+            raise self._given_up(error) from error
+        if size is None:
+            raise MachineError(f"{self.name}: the Hub does not tell the file's size")
+        return size
+
+    def _given_up(self, error: Exception) -> BosrowError:
+        if refusal := _refusal(error, self.dataset, None):
+            return refusal
+        return MachineError(
+            f"{self.name} cannot be read ({_reason(error)}, tried {len(RETRY_WAITS_SECONDS) + 1} times); "
+            "when the network is back, the same command goes on"
+        )
+
+
+def _resolve_once(dataset: str, config: str | None, split: str, revision: str | None) -> HubDataset:
+    from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    _limit_silence()
+    info = HfApi().dataset_info(dataset, revision=revision)
+    commit = info.sha or ""
+    if any(sibling.rfilename == "README.md" for sibling in info.siblings or ()):
+        # Into the cache, where `datasets` finds it: left to itself, it takes a failed request for a missing README.
+        hf_hub_download(dataset, "README.md", repo_type="dataset", revision=commit)
+    builder = _builder(dataset, config, commit)
+    splits = builder.config.data_files
+    if split not in splits:
+        raise SourceError(
+            f"{dataset}, config {builder.config.name!r}, has no split {split!r}; there are: {', '.join(splits)}"
+        )
+    paths = [_path_inside(dataset, commit, address) for address in splits[split]]
+    if not paths:
+        raise SourceError(f"{dataset}, config {builder.config.name!r}, split {split!r}, has no files")
+    file_format = _common_format(dataset, paths)
+    _check_reading_settings(dataset, file_format, builder.config)
+    # A gated data set lists its files to everyone; only this request says whether they may be read.
+    get_hf_file_metadata(hf_hub_url(dataset, paths[0], repo_type="dataset", revision=commit))
+    return HubDataset(
+        dataset=dataset,
+        config=builder.config.name,
+        split=split,
+        revision=commit,
+        format=file_format,
+        files=tuple(_describe(dataset, commit, paths)),
+    )
+
+
+def _builder(dataset: str, config: str | None, commit: str) -> "DatasetBuilder":
+    from datasets import get_dataset_config_names, load_dataset_builder
+    from datasets.packaged_modules.cache.cache import Cache
+
+    address = f"hf://datasets/{dataset}"  # never a local folder of the same name
+    try:
+        builder = load_dataset_builder(address, config, revision=commit)
+    except ValueError as error:
+        names = get_dataset_config_names(address, revision=commit)
+        if config is None and len(names) > 1:
+            raise SourceError(f"{dataset} has several configs; choose one with --config: {', '.join(names)}") from error
+        if config is not None and config not in names:
+            raise SourceError(f"{dataset} has no config {config!r}; there are: {', '.join(names)}") from error
+        raise
+    if isinstance(builder, Cache):  # what `datasets` falls back to when requests fail
+        raise ConnectionError(f"{dataset} could not be resolved on the Hub")
+    return builder
+
+
+def _common_format(dataset: str, paths: list[str]) -> str:
+    formats: dict[str, str] = {}
+    for path in paths:
+        file_format = next((FORMATS[ending] for ending in PurePosixPath(path).suffixes if ending in FORMATS), None)
+        if file_format is None:
+            raise SourceError(f"{dataset} holds the file {path}; bosrow reads files that end in {', '.join(FORMATS)}")
+        formats.setdefault(file_format, path)
+    if len(formats) > 1:
+        raise SourceError(f"{dataset} mixes formats in one split, as in {' and '.join(formats.values())}")
+    return next(iter(formats))
+
+
+def _check_reading_settings(dataset: str, file_format: str, config: Any) -> None:
+    defaults = type(config)()  # of the first config's format, which `datasets` takes for all configs
+    for setting in READING_SETTINGS[file_format]:
+        value = getattr(config, setting, None)
+        if value != getattr(defaults, setting, None):
+            raise SourceError(
+                f"{dataset}, config {config.name!r}, is to be read with {setting}={value!r}, which bosrow does not do; "
+                "convert it with `datasets` and give the files with --data_files"
+            )
+
+
+def _path_inside(dataset: str, commit: str, address: str) -> str:
+    prefix = f"hf://datasets/{dataset}@{commit}/"
+    if not address.startswith(prefix) or address.endswith(".zip"):
+        raise SourceError(
+            f"{dataset} names the file {address}; bosrow reads files inside the data set's own repository, unzipped"
+        )
+    return address.removeprefix(prefix)
+
+
+def _describe(dataset: str, commit: str, paths: list[str]) -> Iterator[HubFile]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    for start in range(0, len(paths), PATHS_A_REQUEST):
+        batch = paths[start : start + PATHS_A_REQUEST]
+        entries = HfApi().get_paths_info(dataset, batch, revision=commit, repo_type="dataset")
+        by_path = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        for path in batch:
+            if path not in by_path:
+                raise SourceError(f"{dataset} has no file {path} at revision {commit}")
+            entry = by_path[path]
+            yield HubFile(path=path, size=entry.size, etag=entry.lfs.sha256 if entry.lfs else entry.blob_id)
+
+
+def _refuse_offline(dataset: str) -> None:
+    import datasets.config
+
+    if datasets.config.HF_HUB_OFFLINE:  # set by HF_HUB_OFFLINE or HF_DATASETS_OFFLINE
+        raise SourceError(
+            f"offline mode is set (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE), so the Hub is not asked for {dataset}; "
+            "unset it, or give local files by --data_files"
+        )
+
+
+def _limit_silence() -> None:
+    """huggingface_hub lists files without any time limit, so that a stalled connection would hang for good."""
+    from huggingface_hub.utils import get_session
+
+    hooks = get_session().event_hooks["request"]
+    if _set_time_limit not in hooks:
+        hooks.append(_set_time_limit)
+
+
+def _set_time_limit(request: Any) -> None:
+    limits = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        name: limits.get(name) or SILENCE_SECONDS for name in ("connect", "read", "write", "pool")
+    }
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and all that led to it; `datasets` hides causes behind its own errors."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _http_cause(error: Exception) -> Any:
+    """The request that failed behind `error`, if one did; a file that is not there is no failure of a request."""
+    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.utils import httpx
+
+    for cause in _chain(error):
+        if isinstance(cause, httpx.HTTPError | ConnectionError) and not isinstance(cause, EntryNotFoundError):
+            return cause
+    return None
+
+
+def _passing_wait(error: Exception) -> float | None:
+    """None if trying again is of no use, else the least seconds to wait (as the Hub asks; 0 if it does not)."""
+    from huggingface_hub.utils import httpx, parse_ratelimit_headers
+
+    cause = _http_cause(error)
+    if cause is None or isinstance(cause, httpx.ConnectError):
+        return None
+    response = getattr(cause, "response", None)
+    if response is None:
+        return 0.0
+    if response.status_code not in PASSING_STATUSES:
+        return None
+    if (limit := parse_ratelimit_headers(response.headers)) and limit.remaining == 0:
+        wait = float(limit.reset_in_seconds)
+    else:
+        asked = response.headers.get("Retry-After", "")
+        wait = float(asked) if asked.isdigit() else 0.0
+    return min(wait, LONGEST_WAIT_SECONDS)
+
+
+def _reason(error: Exception) -> str:
+    """A few words that hold no address (a signed one is a secret) and no token."""
+    cause = _http_cause(error) or error
+    response = getattr(cause, "response", None)
+    return f"HTTP status {response.status_code}" if response is not None else type(cause).__name__
+
+
+def _refusal(error: Exception, dataset: str, revision: str | None) -> SourceError | None:
+    """What the Hub will not change its mind about."""
+    from huggingface_hub import get_token
+    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    page = f"{ENDPOINT}/datasets/{dataset}"
+    for cause in _chain(error):
+        if isinstance(cause, GatedRepoError):
+            account = "the account of your token has no access yet" if get_token() else "no token was given"
+            return SourceError(
+                f"{dataset} is gated, and {account}: accept its terms on {page}, "
+                f"then set HF_TOKEN to a token of that account ({ENDPOINT}/settings/tokens)"
+            )
+        if isinstance(cause, RevisionNotFoundError):
+            return SourceError(f"{dataset} has no revision {revision!r}; give a branch, a tag or a commit of {page}")
+        if isinstance(cause, RepositoryNotFoundError):
+            return SourceError(
+                f"the Hub has no data set {dataset!r}, or it is private; check the name, "
+                "and for a private one set HF_TOKEN to a token that may read it"
+            )
+        if getattr(getattr(cause, "response", None), "status_code", None) == 401:
+            return SourceError(
+                f"the Hub refused your token while asked for {dataset}; set HF_TOKEN to a valid one "
+                f"({ENDPOINT}/settings/tokens), or unset it for a public data set"
+            )
+    return None
+
+
+def _explained(error: Exception, dataset: str, revision: str | None) -> BosrowError:
+    from huggingface_hub.constants import ENDPOINT
+
+    if refusal := _refusal(error, dataset, revision):
+        return refusal
+    if _http_cause(error) is not None:
+        return SourceError(
+            f"the Hub ({ENDPOINT}) cannot be reached for {dataset} ({_reason(error)}); "
+            "check the network and try again, or give local files by --data_files"
+        )
+    if isinstance(error, OSError) and error.errno:  # the cache folder: full, or not writable
+        return MachineError(str(error))
+    return SourceError(f"`datasets` cannot resolve {dataset}: {str(error).strip().partition(chr(10))[0]}")

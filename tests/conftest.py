@@ -1,0 +1,42 @@
+"""Every test, and every process that it starts, sees the loopback Hub and an empty cache; none reaches the real one."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from hub_server import Hub
+
+_hub: Hub
+_home: tempfile.TemporaryDirectory
+
+
+def pytest_configure() -> None:
+    """huggingface_hub reads HF_ENDPOINT when it is imported, so the server starts before any test module is."""
+    global _hub, _home
+    _hub = Hub()
+    _home = tempfile.TemporaryDirectory(prefix="bosrow-hub-")
+    for name in (
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HF_HUB_OFFLINE",
+        "HF_DATASETS_OFFLINE",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+    ):
+        os.environ.pop(name, None)
+    os.environ |= {"HF_ENDPOINT": _hub.url, "HF_HOME": _home.name, "HF_UPDATE_DOWNLOAD_COUNTS": "0", "NO_PROXY": "*"}
+
+
+def pytest_unconfigure() -> None:
+    """Stop the server and drop the cache."""
+    _hub.close()
+    _home.cleanup()
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """The loopback Hub, empty at the start of each test."""
+    _hub.reset()
+    yield _hub
+    _hub.reset()
