@@ -95,9 +95,7 @@ def resolve(dataset: str, config: str | None = None, split: str = "train", revis
             return _resolve_once(dataset, config, split, revision)
         except BosrowError:
             raise
-        except (
-            Exception
-        ) as error:  # two libraries and a YAML parser raise what they like; all of it is about the source
+        except Exception as error:  # two libraries and a YAML parser raise what they like, all of it about the source
             wait = next(waits, None)
             passing = _passing_wait(error)
             if passing is None or wait is None:
@@ -110,8 +108,8 @@ def resolve(dataset: str, config: str | None = None, split: str = "train", revis
 def open_file(dataset: str, revision: str, path: str, size: int | None = None) -> BinaryIO:
     """Open one file for reading, seekable. `size` (from HubFile) spares a request.
 
-    Parquet files are not buffered: each read is one request for exactly those bytes, so open them with
-    pre_buffer=False or True as you like, and read whole column chunks. Other files are read ahead by 8 MiB.
+    Parquet files are not buffered: a read is one request for exactly those bytes, as pyarrow asks for whole
+    column chunks. Other files are read ahead by 8 MiB.
     Raises SourceError if the Hub refuses the file, MachineError if it cannot be had after several tries.
     """
     file = _RangeFile(dataset, revision, path, size)
