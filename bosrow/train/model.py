@@ -72,7 +72,7 @@ class Linear(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention."""
+    """Causal self-attention, or over what `visible` (B, T, T), bool, lets each token see."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -80,11 +80,12 @@ class Attention(nn.Module):
         self.c_attn = Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
         B, T, C = x.shape
         heads = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
         query, key, value = heads.unbind(0)  # (B, heads, T, C / heads)
-        y = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mask = None if visible is None else visible[:, None]  # (B, 1, T, T)
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
 
@@ -110,8 +111,8 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd)
         self.mlp = MLP(config)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x + self.attn(self.ln_1(x))
+    def forward(self, x: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
+        x = x + self.attn(self.ln_1(x), visible)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -126,10 +127,17 @@ class Transformer(nn.Module):
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]  # (B, T, C)
+    def forward(
+        self, tokens: torch.Tensor, positions: torch.Tensor | None = None, visible: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """States (B, T, C). `positions` (B, T) and `visible` (B, T, T) replace plain order and causal attention."""
+        places = self.wpe.weight[: tokens.shape[1]] if positions is None else self.wpe(positions)
+        x = self.wte(tokens) + places  # (B, T, C)
         for block in self.h:
-            x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
+            if self.recompute and self.training:
+                x = checkpoint(block, x, visible, use_reentrant=False)
+            else:
+                x = block(x, visible)
         return self.ln_f(x)
 
 
