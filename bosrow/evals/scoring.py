@@ -1,0 +1,301 @@
+"""The one scorer: token sequences in, the log-probability of each scored token out, on every rank.
+
+Promise: each sequence is scored once, by one rank; how batches are made depends on the sequences and
+`batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: the
+sequences of one group are merged into a tree of prefixes and every token of the tree is computed once,
+so the choices of an item pay for their common context a single time; the output layer, which is most of
+a small model, runs only where a token is scored, a few hundred tokens at a time.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed
+
+LOGITS_AT_ONCE = 1 << 25  # 134 MB in fp32
+
+Track = Callable[[list["Batch"]], Iterable["Batch"]]
+
+
+class LanguageModel(Protocol):
+    """A function from tokens to logits in two halves, so that the second runs only where it is needed.
+
+    `logits(hidden(tokens, None)[b, t])` are the logits of the token after `tokens[b, : t + 1]`.
+    """
+
+    context_tokens: int  # the longest input
+    vocab_size: int
+    device: torch.device
+    takes_trees: bool  # whether `hidden` honours its second argument
+
+    def hidden(self, tokens: torch.Tensor, tree: "Tree | None") -> torch.Tensor:
+        """States (B, T, C) for int64 `tokens` (B, T)."""
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits (N, vocab_size) for `hidden` (N, C)."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Rows that hold several sequences with common beginnings.
+
+    `positions` (B, T), int64: each token's place in its own sequence. `visible` (B, T, T), bool: whether
+    token i sees token j, which it does if j stands before it in its own sequence, or is i.
+    """
+
+    positions: torch.Tensor
+    visible: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Tokens of which those from index `start` on are scored, each given all before it.
+
+    The very first token has nothing before it, hence no probability, and is never scored.
+    """
+
+    tokens: list[int]
+    start: int
+
+    @property
+    def scored(self) -> int:
+        """How many tokens get a log-probability."""
+        return len(self.tokens) - max(self.start, 1)
+
+
+def fit(sequence: Sequence, context_tokens: int) -> Sequence:
+    """The sequence's last tokens, as many as the model can use: `context_tokens` inputs and a last target.
+
+    A BOS at the front goes with the rest of what is cut.
+    """
+    excess = len(sequence.tokens) - (context_tokens + 1)
+    if excess <= 0:
+        return sequence
+    return Sequence(sequence.tokens[excess:], max(sequence.start - excess, 0))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One group of sequences as a row of tokens.
+
+    A token sees those before it whose `ends` lie behind it: the tree in preorder, each node with the end
+    of its subtree. `nodes[k]` says where in the row the inputs of sequence k stand.
+
+    >>> lay_out([[7, 8, 1], [7, 8, 2]])
+    Layout(tokens=[7, 8, 1, 2], positions=[0, 1, 2, 2], ends=[4, 4, 3, 4], nodes=[[0, 1, 2], [0, 1, 3]])
+    """
+
+    tokens: list[int]
+    positions: list[int]
+    ends: list[int]
+    nodes: list[list[int]]
+
+
+def lay_out(inputs: list[list[int]]) -> Layout:
+    """Merge token lists into a tree of their prefixes, written in preorder."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    ends: list[int] = []
+    nodes: list[list[int]] = [[]] * len(inputs)
+    before: list[int] = []
+    path: list[int] = []  # where the tokens of `before` stand
+    for index in sorted(range(len(inputs)), key=inputs.__getitem__):
+        current = inputs[index]
+        shared = _common_prefix(before, current)
+        for node in path[shared:]:
+            ends[node] = len(tokens)
+        path = path[:shared] + list(range(len(tokens), len(tokens) + len(current) - shared))
+        tokens += current[shared:]
+        positions += range(shared, len(current))
+        ends += [0] * (len(current) - shared)
+        nodes[index] = path
+        before = current
+    for node in path:
+        ends[node] = len(tokens)
+    return Layout(tokens, positions, ends, nodes)
+
+
+def _common_prefix(left: list[int], right: list[int]) -> int:
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that go through the model together; `sequences` are the numbers of their sequences, row by row."""
+
+    layouts: list[Layout]
+    sequences: list[list[int]]
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row."""
+        return max(len(layout.tokens) for layout in self.layouts)
+
+
+def make_batches(groups: list[list[Sequence]], *, batch_tokens: int, merge: bool) -> list[Batch]:
+    """Batches of at most `batch_tokens` tokens with padding (or one row), longest rows first.
+
+    With `merge` a group is one row; without, each sequence is a row of its own.
+    """
+    rows: list[tuple[Layout, list[int]]] = []
+    number = 0
+    for group in groups:
+        numbers = list(range(number, number + len(group)))
+        number += len(group)
+        inputs = [sequence.tokens[:-1] for sequence in group]
+        if merge:
+            rows.append((lay_out(inputs), numbers))
+        else:
+            rows += [(lay_out([tokens]), [at]) for tokens, at in zip(inputs, numbers, strict=True)]
+    rows = sorted((row for row in rows if row[0].tokens), key=lambda row: -len(row[0].tokens))
+    batches = []
+    while rows:
+        count = max(1, batch_tokens // len(rows[0][0].tokens))
+        batches.append(Batch([layout for layout, _ in rows[:count]], [numbers for _, numbers in rows[:count]]))
+        rows = rows[count:]
+    return batches
+
+
+def token_scores(
+    model: LanguageModel,
+    groups: list[list[Sequence]],
+    *,
+    batch_size: int,
+    track: Track | None = None,
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """This rank's share: (number of the sequence, log-probabilities of its scored tokens), in any order.
+
+    Sequences are numbered through all groups and must fit the model (`fit`). `batch_size` counts rows of
+    the model's full length; of shorter ones as many are taken as have the same number of tokens. A
+    sequence without a scored token may be left out.
+    """
+    flat = [sequence for group in groups for sequence in group]
+    batch_tokens = batch_size * model.context_tokens
+    batches = make_batches(groups, batch_tokens=batch_tokens, merge=model.takes_trees)[rank() :: world_size()]
+    for batch in batches if track is None else track(batches):
+        yield from _score_batch(model, batch, flat)
+
+
+@torch.no_grad()
+def _score_batch(
+    model: LanguageModel, batch: Batch, sequences: list[Sequence]
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    width = batch.width
+    tokens = _padded([layout.tokens for layout in batch.layouts], width).to(model.device)
+    tree = _tree(batch, model.device) if any(len(numbers) > 1 for numbers in batch.sequences) else None
+    numbers: list[int] = []
+    counts: list[int] = []
+    places: list[int] = []  # of the state that predicts each scored token
+    targets: list[int] = []
+    for row, (layout, members) in enumerate(zip(batch.layouts, batch.sequences, strict=True)):
+        for nodes, number in zip(layout.nodes, members, strict=True):
+            sequence = sequences[number]
+            start = max(sequence.start, 1)
+            places += [row * width + node for node in nodes[start - 1 :]]
+            targets += sequence.tokens[start:]
+            numbers.append(number)
+            counts.append(len(sequence.tokens) - start)
+    hidden = model.hidden(tokens, tree).flatten(0, 1)  # (B * T, C)
+    values = _log_probabilities(model, hidden, np.array(places, np.int64), np.array(targets, np.int64))
+    yield from zip(numbers, np.split(values, np.cumsum(counts)[:-1]), strict=True)
+
+
+def _padded(rows: list[list[int]], width: int) -> torch.Tensor:
+    """(B, width), int64. Padding comes last, where no real token sees it."""
+    return torch.tensor([row + [0] * (width - len(row)) for row in rows])
+
+
+def _tree(batch: Batch, device: torch.device) -> Tree:
+    width = batch.width
+    positions = _padded([layout.positions for layout in batch.layouts], width).to(device)
+    ends = _padded([layout.ends for layout in batch.layouts], width).to(device)
+    index = torch.arange(width, device=device)
+    later = index[:, None] >= index  # (T, T)
+    visible = later & (index[:, None] < ends[:, None, :])  # (B, T, T)
+    visible |= torch.eye(width, dtype=torch.bool, device=device)  # padding sees itself: softmax of nothing is NaN
+    return Tree(positions, visible)
+
+
+def _log_probabilities(
+    model: LanguageModel, hidden: torch.Tensor, places: npt.NDArray[np.int64], targets: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Log-probability of targets[i] in the state hidden[places[i]]; each state's logits are computed once."""
+    states, state_of = np.unique(places, return_inverse=True)
+    order = np.argsort(state_of, kind="stable")
+    values = np.empty(len(targets), np.float32)
+    step = max(1, LOGITS_AT_ONCE // model.vocab_size)
+    for first in range(0, len(states), step):
+        chunk = torch.from_numpy(states[first : first + step]).to(model.device)
+        low, high = np.searchsorted(state_of, [first, first + step], sorter=order)
+        wanted = order[low:high]
+        log_p = torch.log_softmax(model.logits(hidden[chunk]).float(), dim=1)  # (n, vocab)
+        row = torch.from_numpy(state_of[wanted] - first).to(model.device)
+        values[wanted] = log_p[row, torch.from_numpy(targets[wanted]).to(model.device)].cpu().numpy()
+    return values
+
+
+def score(
+    model: LanguageModel, groups: list[list[Sequence]], *, batch_size: int, track: Track | None = None
+) -> npt.NDArray[np.float64]:
+    """Summed log-probability of each sequence's scored tokens, in nats, the same array on every rank."""
+    totals = np.zeros(sum(len(group) for group in groups))
+    for number, values in token_scores(model, groups, batch_size=batch_size, track=track):
+        totals[number] = values.sum(dtype=np.float64)
+    return sum_over_ranks(totals, model.device)
+
+
+def rank() -> int:
+    """This process's number among those that evaluate together; 0 if it is alone."""
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes evaluate together."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def sum_over_ranks(values: npt.NDArray[np.float64], device: torch.device) -> npt.NDArray[np.float64]:
+    """The elementwise sum of `values` over all ranks, on every rank."""
+    if world_size() == 1:
+        return values
+    total = torch.from_numpy(values).to(device)
+    torch.distributed.all_reduce(total)
+    return total.cpu().numpy()
+
+
+class TransformerModel:
+    """A GPT-2 with `transformer` (tokens to states) and an output layer tied to `transformer.wte`.
+
+    `autocast` is the dtype for matrix products, or None for the parameters' own.
+    """
+
+    takes_trees = True
+
+    def __init__(self, model: Any, *, autocast: torch.dtype | None = None) -> None:
+        self.transformer = model.transformer
+        self.context_tokens: int = model.config.seq_len
+        self.vocab_size: int = model.config.vocab_size
+        self.device: torch.device = self.transformer.wte.weight.device
+        self.autocast = autocast
+
+    def hidden(self, tokens: torch.Tensor, tree: Tree | None) -> torch.Tensor:
+        """States (B, T, C)."""
+        with self._autocast():
+            if tree is None:
+                return self.transformer(tokens)
+            return self.transformer(tokens, tree.positions, tree.visible)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits (N, vocab_size)."""
+        with self._autocast():
+            return torch.nn.functional.linear(hidden, self.transformer.wte.weight[: self.vocab_size])
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
