@@ -14,10 +14,12 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from bosrow.data.hub_errors import PASSING_STATUSES, explained, passing_wait, reason, refusal
 from bosrow.errors import BosrowError, MachineError, SourceError
 
 if TYPE_CHECKING:
@@ -41,12 +43,11 @@ READING_SETTINGS = {
     "json": ("field", "encoding", "encoding_errors"),
     "text": ("sample_by", "keep_linebreaks", "encoding", "encoding_errors"),
 }
+CONFIGURATION_FILES = {"README.md", ".huggingface.yaml", "dataset_infos.json"}
 PATHS_A_REQUEST = 500  # as huggingface_hub itself asks paths-info
 RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)  # as huggingface_hub.utils.http_backoff
-LONGEST_WAIT_SECONDS = 300.0  # the Hub's rate limits count windows of five minutes
 SILENCE_SECONDS = 30.0  # a connection that says nothing for so long is given up and tried again
 READ_AHEAD_BYTES = 8 << 20
-PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
 # A file that was there when the data set was resolved stays there (the commit is pinned): a 404 is a server
 # error in disguise, a 403 a signed storage address that expired on the way.
 PASSING_STATUSES_OF_FILES = (403, 404, *PASSING_STATUSES)
@@ -96,12 +97,11 @@ def resolve(dataset: str, config: str | None = None, split: str = "train", revis
         except BosrowError:
             raise
         except Exception as error:  # two libraries and a YAML parser raise what they like, all of it about the source
-            wait = next(waits, None)
-            passing = _passing_wait(error)
-            if passing is None or wait is None:
-                raise _explained(error, dataset, revision) from error
-            seconds = max(wait, passing)
-            logger.warning("%s while resolving %s; trying again in %g s", _reason(error), dataset, seconds)
+            wait, asked = next(waits, None), passing_wait(error)
+            if wait is None or asked is None:
+                raise explained(error, dataset, revision) from error
+            seconds = max(wait, asked)
+            logger.warning("%s while resolving %s; trying again in %g s", reason(error), dataset, seconds)
             time.sleep(seconds)
 
 
@@ -124,7 +124,7 @@ class _RangeFile(io.RawIOBase):
     def __init__(self, dataset: str, revision: str, path: str, size: int | None) -> None:
         from huggingface_hub import hf_hub_url
 
-        self.dataset = dataset
+        self.dataset, self.revision = dataset, revision
         self.name = f"hf://datasets/{dataset}@{revision}/{path}"
         self.url = hf_hub_url(dataset, path, repo_type="dataset", revision=revision)
         self.position = 0
@@ -194,10 +194,9 @@ class _RangeFile(io.RawIOBase):
         return size
 
     def _given_up(self, error: Exception) -> BosrowError:
-        if refusal := _refusal(error, self.dataset, None):
-            return refusal
-        return MachineError(
-            f"{self.name} cannot be read ({_reason(error)}, tried {len(RETRY_WAITS_SECONDS) + 1} times); "
+        refused = refusal(error, self.dataset, self.revision)
+        return refused or MachineError(
+            f"{self.name} cannot be read ({reason(error)}, tried {len(RETRY_WAITS_SECONDS) + 1} times); "
             "when the network is back, the same command goes on"
         )
 
@@ -207,10 +206,12 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
 
     _limit_silence()
     info = HfApi().dataset_info(dataset, revision=revision)
-    commit = info.sha or ""
-    if any(sibling.rfilename == "README.md" for sibling in info.siblings or ()):
-        # Into the cache, where `datasets` finds it: left to itself, it takes a failed request for a missing README.
-        hf_hub_download(dataset, "README.md", repo_type="dataset", revision=commit)
+    commit = info.sha
+    assert commit is not None  # left out only when `expand` asks for other fields
+    for name in sorted(CONFIGURATION_FILES & {sibling.rfilename for sibling in info.siblings or ()}):
+        # Into the cache, where `datasets` finds it: left to itself, it takes a failed request for a missing file.
+        with _listed_file():
+            hf_hub_download(dataset, name, repo_type="dataset", revision=commit)
     builder = _builder(dataset, config, commit)
     splits = builder.config.data_files
     if split not in splits:
@@ -223,7 +224,8 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
     file_format = _common_format(dataset, paths)
     _check_reading_settings(dataset, file_format, builder.config)
     # A gated data set lists its files to everyone; only this request says whether they may be read.
-    get_hf_file_metadata(hf_hub_url(dataset, paths[0], repo_type="dataset", revision=commit))
+    with _listed_file():
+        get_hf_file_metadata(hf_hub_url(dataset, paths[0], repo_type="dataset", revision=commit))
     return HubDataset(
         dataset=dataset,
         config=builder.config.name,
@@ -310,6 +312,17 @@ def _refuse_offline(dataset: str) -> None:
         )
 
 
+@contextmanager
+def _listed_file() -> Iterator[None]:
+    """A file that the Hub lists at a commit and then does not find is a passing fault."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        yield
+    except EntryNotFoundError as error:
+        raise ConnectionError("a listed file was not found") from error
+
+
 def _limit_silence() -> None:
     """huggingface_hub lists files without any time limit, so that a stalled connection would hang for good."""
     from huggingface_hub.utils import get_session
@@ -324,92 +337,3 @@ def _set_time_limit(request: Any) -> None:
     request.extensions["timeout"] = {
         name: limits.get(name) or SILENCE_SECONDS for name in ("connect", "read", "write", "pool")
     }
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and all that led to it; `datasets` hides causes behind its own errors."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _http_cause(error: Exception) -> Any:
-    """The request that failed behind `error`, if one did; a file that is not there is no failure of a request."""
-    from huggingface_hub.errors import EntryNotFoundError
-    from huggingface_hub.utils import httpx
-
-    for cause in _chain(error):
-        if isinstance(cause, httpx.HTTPError | ConnectionError) and not isinstance(cause, EntryNotFoundError):
-            return cause
-    return None
-
-
-def _passing_wait(error: Exception) -> float | None:
-    """None if trying again is of no use, else the least seconds to wait (as the Hub asks; 0 if it does not)."""
-    from huggingface_hub.utils import httpx, parse_ratelimit_headers
-
-    cause = _http_cause(error)
-    if cause is None or isinstance(cause, httpx.ConnectError):
-        return None
-    response = getattr(cause, "response", None)
-    if response is None:
-        return 0.0
-    if response.status_code not in PASSING_STATUSES:
-        return None
-    if (limit := parse_ratelimit_headers(response.headers)) and limit.remaining == 0:
-        wait = float(limit.reset_in_seconds)
-    else:
-        asked = response.headers.get("Retry-After", "")
-        wait = float(asked) if asked.isdigit() else 0.0
-    return min(wait, LONGEST_WAIT_SECONDS)
-
-
-def _reason(error: Exception) -> str:
-    """A few words that hold no address (a signed one is a secret) and no token."""
-    cause = _http_cause(error) or error
-    response = getattr(cause, "response", None)
-    return f"HTTP status {response.status_code}" if response is not None else type(cause).__name__
-
-
-def _refusal(error: Exception, dataset: str, revision: str | None) -> SourceError | None:
-    """What the Hub will not change its mind about."""
-    from huggingface_hub import get_token
-    from huggingface_hub.constants import ENDPOINT
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    page = f"{ENDPOINT}/datasets/{dataset}"
-    for cause in _chain(error):
-        if isinstance(cause, GatedRepoError):
-            account = "the account of your token has no access yet" if get_token() else "no token was given"
-            return SourceError(
-                f"{dataset} is gated, and {account}: accept its terms on {page}, "
-                f"then set HF_TOKEN to a token of that account ({ENDPOINT}/settings/tokens)"
-            )
-        if isinstance(cause, RevisionNotFoundError):
-            return SourceError(f"{dataset} has no revision {revision!r}; give a branch, a tag or a commit of {page}")
-        if isinstance(cause, RepositoryNotFoundError):
-            return SourceError(
-                f"the Hub has no data set {dataset!r}, or it is private; check the name, "
-                "and for a private one set HF_TOKEN to a token that may read it"
-            )
-        if getattr(getattr(cause, "response", None), "status_code", None) == 401:
-            return SourceError(
-                f"the Hub refused your token while asked for {dataset}; set HF_TOKEN to a valid one "
-                f"({ENDPOINT}/settings/tokens), or unset it for a public data set"
-            )
-    return None
-
-
-def _explained(error: Exception, dataset: str, revision: str | None) -> BosrowError:
-    from huggingface_hub.constants import ENDPOINT
-
-    if refusal := _refusal(error, dataset, revision):
-        return refusal
-    if _http_cause(error) is not None:
-        return SourceError(
-            f"the Hub ({ENDPOINT}) cannot be reached for {dataset} ({_reason(error)}); "
-            "check the network and try again, or give local files by --data_files"
-        )
-    if isinstance(error, OSError) and error.errno:  # the cache folder: full, or not writable
-        return MachineError(str(error))
-    return SourceError(f"`datasets` cannot resolve {dataset}: {str(error).strip().partition(chr(10))[0]}")

@@ -72,6 +72,7 @@ def add_fineweb(hub: Hub, seed: int = 0, **access: bool) -> str:
         "notes/a.jsonl": jsonl("a", str(seed)),
         "notes/b.jsonl.gz": gzip.compress(jsonl("b"), mtime=0),
         "notes/held.jsonl": jsonl("held"),
+        ".huggingface.yaml": b"license: odc-by\n",
     }
     return hub.add(FINEWEB, files, **access)
 
@@ -392,6 +393,27 @@ def test_a_hub_that_stays_broken_while_reading_is_given_up_and_the_message_says_
         file.read()
     assert "HTTP status 503" in str(caught.value)
     assert "the same command goes on" in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["README.md", ".huggingface.yaml", "sample/10BT/000_00000.parquet"])
+def test_a_listed_file_that_is_not_found_for_a_moment_is_asked_for_again(hub: Hub, quick_retries, path: str):
+    add_fineweb(hub, seed=zlib.crc32(path.encode()))
+    left = [Fault(status=404, headers={"X-Error-Code": "EntryNotFound"})]
+    hub.fault = lambda request: left.pop() if request.path == path and left else None
+    assert len(resolve(FINEWEB, "sample-10BT").files) == 2
+    assert not left
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+def test_a_false_not_found_at_any_request_never_resolves_to_other_files(hub: Hub, quick_retries, number: int):
+    add_fineweb(hub, seed=4000 + 10 * number)
+    fault = Fault(status=404, headers={"X-Error-Code": "EntryNotFound"})
+    hub.fault = lambda request: fault if request.number == number else None
+    try:
+        found = resolve(FINEWEB)
+    except SourceError:
+        return
+    assert (found.config, [file.path for file in found.files]) == ("default", ["data/CC-MAIN-2013-20/000.parquet"])
 
 
 def test_a_hub_that_stays_broken_while_resolving_is_given_up(hub: Hub, quick_retries):

@@ -1,0 +1,105 @@
+"""What huggingface_hub and `datasets` raise, sorted and told in bosrow's words.
+
+Either the Hub refused (no such data set, gated, ...), which trying again does not mend, or a request
+failed on the way, which it may. No message holds a token or a signed address.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bosrow.errors import BosrowError, MachineError, SourceError
+
+PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
+LONGEST_WAIT_SECONDS = 300.0  # the Hub's rate limits count windows of five minutes
+
+
+def passing_wait(error: Exception) -> float | None:
+    """None if trying again is of no use, else the least seconds to wait (as the Hub asks; 0 if it does not)."""
+    from huggingface_hub.utils import httpx, parse_ratelimit_headers
+
+    cause = _http_cause(error)
+    if cause is None or isinstance(cause, httpx.ConnectError):
+        return None
+    response = getattr(cause, "response", None)
+    if response is None:
+        return 0.0
+    if response.status_code not in PASSING_STATUSES:
+        return None
+    if (limit := parse_ratelimit_headers(response.headers)) and limit.remaining == 0:
+        wait = float(limit.reset_in_seconds)
+    else:
+        asked = response.headers.get("Retry-After", "")
+        wait = float(asked) if asked.isdigit() else 0.0
+    return min(wait, LONGEST_WAIT_SECONDS)
+
+
+def reason(error: Exception) -> str:
+    """A few words that hold no address (a signed one is a secret) and no token."""
+    cause = _http_cause(error) or error
+    response = getattr(cause, "response", None)
+    return f"HTTP status {response.status_code}" if response is not None else type(cause).__name__
+
+
+def refusal(error: Exception, dataset: str, revision: str | None) -> SourceError | None:
+    """What the Hub will not change its mind about."""
+    from huggingface_hub import get_token
+    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    page = f"{ENDPOINT}/datasets/{dataset}"
+    with_token = get_token() is not None
+    for cause in _chain(error):
+        if isinstance(cause, GatedRepoError):
+            account = "the account of your token has no access yet" if with_token else "no token was given"
+            return SourceError(
+                f"{dataset} is gated, and {account}: accept its terms on {page}, "
+                f"then set HF_TOKEN to a token of that account ({ENDPOINT}/settings/tokens)"
+            )
+        if isinstance(cause, RevisionNotFoundError):
+            return SourceError(f"{dataset} has no revision {revision!r}; give a branch, a tag or a commit of {page}")
+        unauthorized = getattr(getattr(cause, "response", None), "status_code", None) == 401
+        if isinstance(cause, RepositoryNotFoundError) or (unauthorized and not with_token):
+            return SourceError(
+                f"the Hub has no data set {dataset!r}, or it is private; check the name, "
+                "and for a private one set HF_TOKEN to a token that may read it"
+            )
+        if unauthorized:
+            return SourceError(
+                f"the Hub refused your token while asked for {dataset}; set HF_TOKEN to a valid one "
+                f"({ENDPOINT}/settings/tokens), or unset it for a public data set"
+            )
+    return None
+
+
+def explained(error: Exception, dataset: str, revision: str | None) -> BosrowError:
+    """The one error that a person sees when resolving `dataset` failed."""
+    from huggingface_hub.constants import ENDPOINT
+
+    if refused := refusal(error, dataset, revision):
+        return refused
+    if _http_cause(error) is not None:
+        return SourceError(
+            f"the Hub ({ENDPOINT}) cannot be reached for {dataset} ({reason(error)}); "
+            "check the network and try again, or give local files by --data_files"
+        )
+    if isinstance(error, OSError) and error.errno:  # the cache folder: full, or not writable
+        return MachineError(str(error))
+    return SourceError(f"`datasets` cannot resolve {dataset}: {str(error).strip().partition(chr(10))[0]}")
+
+
+def _http_cause(error: Exception) -> Any:
+    """The request that failed behind `error`, if one did; "there is no such file" is an answer, not a failure."""
+    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.utils import httpx
+
+    for cause in _chain(error):
+        if isinstance(cause, httpx.HTTPError | ConnectionError):
+            return None if isinstance(cause, EntryNotFoundError) else cause
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and all that led to it; `datasets` hides causes behind its own errors."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
