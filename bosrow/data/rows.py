@@ -55,7 +55,7 @@ class Rows:
                 f"rows are chosen by integers, a slice, or a list of integers, not {index.dtype} {index.shape}"
             )
         index = np.where(index < 0, index + len(self), index).astype(np.int64)
-        if index.size and not (0 <= index.min() and index.max() < len(self)):
+        if index.size and (index.min() < 0 or index.max() >= len(self)):
             raise IndexError(
                 f"{self.data_dir} has {len(self):,} rows in {self.split}; row {index.max():,} was asked for"
             )
@@ -83,7 +83,7 @@ class Rows:
             status = path.stat()
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
             if shard not in self._open:
-                tokens = np.memmap(path, dtype="<u2", mode="r", shape=(info.rows, self.row_tokens))
+                tokens: TokenArray = np.memmap(path, dtype="<u2", mode="r", shape=(info.rows, self.row_tokens))
                 self._open[shard] = (tokens, seen)
         except (OSError, ValueError) as error:
             raise DataSetError(

@@ -18,7 +18,8 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +73,12 @@ class RowOrder:
         rows, epochs = np.broadcast_arrays(np.asarray(rows, dtype=np.int64), np.asarray(epochs, dtype=np.int64))
         return epochs * self.rows + self._by_epoch(epochs, rows, self._restore)
 
-    def _by_epoch(self, epochs: Integers, values: Integers, permute: Callable) -> Integers:
+    def _by_epoch(self, epochs: Integers, values: Integers, permute: Callable[..., Any]) -> Integers:
         result = np.empty(values.shape, dtype=np.int64)
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
             keys = _round_keys(self.seed, int(epoch))
-            result[chosen] = _walk(values[chosen], self.rows, lambda part, keys=keys: permute(part, keys))
+            result[chosen] = _walk(values[chosen], self.rows, partial(permute, keys=keys))
         return result
 
     @property

@@ -52,11 +52,10 @@ class ModelConfig:
         per_layer = 12 * self.n_embd**2 + 13 * self.n_embd
         return (self.vocab_size + self.seq_len + 2) * self.n_embd + self.n_layer * per_layer
 
-    @property
-    def flops_per_token(self) -> float:
+    def flops_per_token(self, seq_len: int) -> float:
         """Floating-point operations to train on one token: 6 a matrix weight, and attention's (PaLM, appendix B)."""
         matrix_weights = self.n_layer * 12 * self.n_embd**2 + self.vocab_size * self.n_embd
-        return 6 * matrix_weights + 12 * self.n_layer * self.n_embd * self.seq_len
+        return 6 * matrix_weights + 12 * self.n_layer * self.n_embd * seq_len
 
 
 class Linear(nn.Module):

@@ -1,0 +1,70 @@
+"""loss_curve.png: training loss raw and smoothed, validation loss, and below it the learning rate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bosrow.files import replace_file
+
+BLUE, ORANGE, GREY = "#2f6fb0", "#d9662b", "#555555"
+
+
+def smoothed(values: np.ndarray, span: float) -> np.ndarray:
+    """Exponential moving average over about `span` values, without the usual bias towards the first one."""
+    keep = 1 - 1 / max(span, 1.0)
+    average, weight, result = 0.0, 0.0, np.empty(len(values))
+    for index, value in enumerate(values):
+        average, weight = keep * average + (1 - keep) * value, keep * weight + 1 - keep
+        result[index] = average / weight
+    return result
+
+
+def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Draw the lines of scalars.jsonl to `path`, atomically. Steps whose loss was not finite are gaps."""
+    import io
+
+    import matplotlib as mpl
+    from matplotlib.figure import Figure  # no pyplot: no global state, no display
+
+    steps = [
+        record for record in records if record["type"] == "scalars" and record["train_loss_opt_step_mean"] is not None
+    ]
+    validations = [record for record in records if record["type"] == "val_loss" and record["val_loss"] is not None]
+    if not steps:
+        return
+    x = np.array([record["step"] for record in steps])
+    loss = np.array([record["train_loss_opt_step_mean"] for record in steps])
+    rate = np.array([record["lr_before_step"] for record in steps])
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(9, 6), dpi=130, layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        above.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.8, label="train")
+        above.plot(x, smoothed(loss, len(loss) / 50), color=BLUE, linewidth=1.8, label="train, smoothed")
+        if validations:
+            above.plot(
+                [record["step"] for record in validations],
+                [record["val_loss"] for record in validations],
+                color=ORANGE, linewidth=1.5, marker="o", markersize=3.5, label="validation",
+            )  # fmt: skip
+            last = validations[-1]
+            above.annotate(
+                f"{last['val_loss']:.3f}",
+                (last["step"], last["val_loss"]),
+                (4, 6),
+                textcoords="offset points",
+                color=ORANGE,
+            )
+        above.set_ylabel("loss (nats a token)")
+        above.set_title(title, fontsize=10, color=GREY, loc="left", wrap=True)
+        above.legend(frameon=False)
+        above.grid(alpha=0.25, linewidth=0.6)
+        below.plot(x, rate, color=GREY, linewidth=1.5)
+        below.set_ylabel("learning rate")
+        below.set_xlabel("optimizer step")
+        below.set_ylim(bottom=0)
+        below.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+        below.grid(alpha=0.25, linewidth=0.6)
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+    replace_file(path, image.getvalue())

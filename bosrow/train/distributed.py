@@ -1,0 +1,141 @@
+"""The ranks of a run: who this process is, what all ranks agree on, and what happens when one is gone.
+
+Promise: one process needs no set-up; under torchrun, ranks exchange tensors alone (no pickled objects),
+and a rank that dies or hangs ends the others with a message instead of blocking them.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+from bosrow.errors import MachineError, OptionError
+from bosrow.train.device import choose_device, prepare_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """This process among the ranks of a run."""
+
+    rank: int
+    size: int
+    local_rank: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and talks."""
+        return self.rank == 0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` summed over all ranks, in place, without waiting for the device."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def from_main(self, values: list[int]) -> list[int]:
+        """The main rank's `values`, on every rank."""
+        shared = torch.tensor(values, dtype=torch.int64, device=self.device)
+        if self.size > 1:
+            dist.broadcast(shared, src=0)
+        return shared.tolist()
+
+    def smallest(self, value: int) -> int:
+        """The smallest of the ranks' values."""
+        shared = torch.tensor(value, dtype=torch.int64, device=self.device)
+        if self.size > 1:
+            dist.all_reduce(shared, op=dist.ReduceOp.MIN)
+        return int(shared)
+
+    def wait_for_all(self) -> None:
+        """Return when every rank has arrived here."""
+        self.smallest(0)
+
+
+def rank_and_size() -> tuple[int, int]:
+    """RANK and WORLD_SIZE as torchrun sets them; (0, 1) without it."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+@contextmanager
+def joined_world(device: str, timeout_seconds: float) -> Iterator[World]:
+    """Join the ranks that torchrun started, or be a world of one.
+
+    A collective that fails, since another rank died or did not come within the timeout, is a MachineError.
+    """
+    rank, size = rank_and_size()
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    chosen = choose_device(device, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    prepare_device(chosen)
+    world = World(rank=rank, size=size, local_rank=local_rank, device=chosen)
+    if size == 1:
+        yield world
+        return
+    if "MASTER_ADDR" not in os.environ:
+        raise OptionError("WORLD_SIZE is set but MASTER_ADDR is not; start several ranks with torchrun")
+    try:
+        dist.init_process_group(
+            "nccl" if chosen.type == "cuda" else "gloo",
+            timeout=timedelta(seconds=timeout_seconds),
+            device_id=chosen if chosen.type == "cuda" else None,
+        )
+        yield world
+    except RuntimeError as error:
+        if not _is_lost_peer(error):
+            raise
+        raise MachineError(
+            f"rank {rank} of {size}: another rank died, or did not answer within {timeout_seconds:g} seconds; "
+            "its own message tells why. The same command goes on from the last checkpoint "
+            f"(torchrun --max-restarts=N does so by itself). [{str(error).splitlines()[0][:200]}]"
+        ) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    """Whether a collective failed; gloo raises plain RuntimeErrors, so their text has to tell."""
+    if isinstance(error, dist.DistError):
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in ("gloo", "nccl", "connection closed", "connection reset", "timed out"))
+
+
+class StopRequest:
+    """Ctrl-C and SIGTERM ask for a stop at the end of the step; a second one, a second later, leaves at once.
+
+    (torchrun passes on the Ctrl-C that its ranks have received already, so a repetition within a second is no second
+    signal.)
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._first = 0.0
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has arrived."""
+        return self._first > 0
+
+    def __enter__(self) -> "StopRequest":
+        self._former = {number: signal.signal(number, self._arrived) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self._first:
+            self._first = now
+        elif now - self._first > 1:
+            os._exit(128 + number)

@@ -1,0 +1,417 @@
+"""`bosrow train`: wires rows, model, optimizer, checkpoints and records together; the only module that knows them all.
+
+Promise: what a run does follows from its options and data alone, however often it was stopped and on however
+many ranks it goes on. A step k (counted from 0) reads positions k*G to (k+1)*G of the order of rows; what
+is recorded as step k + 1 has seen k + 1 steps.
+"""
+
+import dataclasses
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from bosrow import __version__
+from bosrow.data.rows import open_rows
+from bosrow.data.sampler import RowOrder
+from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
+from bosrow.files import folder_lock, sha256_of
+from bosrow.train import checkpoint
+from bosrow.train.checkpoint import RunState
+from bosrow.train.curve import draw_curve
+from bosrow.train.device import choose_dtype, peak_flops
+from bosrow.train.distributed import StopRequest, World, joined_world
+from bosrow.train.loader import Batches, BatchLoader, BatchMeta
+from bosrow.train.memory import attempt_step, estimate_memory, fitting_plan
+from bosrow.train.model import GPT2, ModelConfig
+from bosrow.train.optimizer import StepResult, make_optimizer, optimizer_step
+from bosrow.train.options import TrainOptions
+from bosrow.train.pretrained import WEIGHTS, load_weights, read_config
+from bosrow.train.progress import Progress
+from bosrow.train.run_folder import EXPOSURES, RunFolder, run_dir_of
+from bosrow.train.samples import sample_text
+from bosrow.train.schedule import learning_rate, plan_batch
+from bosrow.train.summary import summary
+from bosrow.train.validation import validation_loss
+
+# Options that must be the same to go on from a checkpoint: with another value, it would be another run.
+IDENTITY = (
+    *("seed", "seq_len", "total_batch_tokens", "max_train_steps", "learning_rate", "warmup_iters"),
+    *("learning_rate_decay_frac", "weight_decay", "beta1", "beta2", "grad_clip"),
+)
+
+
+def train(options: TrainOptions) -> None:
+    """Train GPT-2 as `options` say, from the newest checkpoint where there is one."""
+    with joined_world(options.device, options.timeout_seconds) as world:
+        run = Run(options, world)
+        if options.dry_run:
+            if world.is_main:
+                print(run.summary())
+            return
+        with ExitStack() as stack:
+            stop = stack.enter_context(StopRequest())
+            if world.is_main:
+                run.folder.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(folder_lock(run.folder.path))
+            run.go(stop)
+
+
+class Run:
+    """One training run: everything that its steps need, made from the options."""
+
+    def __init__(self, options: TrainOptions, world: World) -> None:
+        self.options = options
+        self.world = world
+        self.rows = open_rows(options.data_dir, "train", seq_len=options.seq_len)
+        self.manifest = self.rows.manifest
+        has_val = self.manifest.rows_of("val") > 0
+        self.val_rows = open_rows(options.data_dir, "val") if has_val and options.eval_every else None
+        self.config = self._model_config()
+        self.plan = plan_batch(
+            total_batch_tokens=options.total_batch_tokens,
+            micro_batch_size=options.micro_batch_size,
+            seq_len=options.seq_len,
+            world_size=world.size,
+        )
+        self.dtype = choose_dtype(options.dtype, world.device)
+        self.folder = RunFolder(run_dir_of(options, self.config, self.manifest.fingerprint))
+        self.state = RunState()
+
+    def _model_config(self) -> ModelConfig:
+        """The shape asked for, or that of --init_from. Raises OptionError if it cannot take the data's tokens."""
+        options = self.options
+        if options.init_from is not None:
+            config = read_config(options.init_from)
+        else:
+            config = ModelConfig(
+                vocab_size=options.vocab_size,
+                seq_len=options.seq_len,
+                n_embd=options.n_embd,
+                n_head=options.n_head,
+                n_layer=options.n_layer,
+            )
+        if config.vocab_size < self.manifest.vocab_size:
+            raise OptionError(
+                f"the model knows {config.vocab_size} words, but {options.data_dir} was made with a vocabulary of "
+                f"{self.manifest.vocab_size}; use --vocab_size {self.manifest.vocab_size}"
+            )
+        if config.seq_len < options.seq_len:
+            raise OptionError(f"{options.init_from} knows {config.seq_len} positions, --seq_len is {options.seq_len}")
+        return config
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint is bound to."""
+        start = self.options.init_from
+        return {
+            "data": self.manifest.fingerprint,
+            **{f"model.{name}": value for name, value in dataclasses.asdict(self.config).items()},
+            **{name: getattr(self.options, name) for name in IDENTITY},
+            "init_from": sha256_of(start / WEIGHTS).hexdigest() if start else None,
+        }
+
+    def summary(self) -> str:
+        """The run as a table for people."""
+        memory = estimate_memory(
+            self.config,
+            micro_batch_size=self.plan.micro_batch_size,
+            seq_len=self.options.seq_len,
+            dtype=self.dtype,
+            recompute=self.options.activation_checkpointing,
+            cuda=self.world.device.type == "cuda",
+        )
+        return summary(
+            self.options,
+            self.config,
+            self.plan,
+            self.world,
+            self.dtype,
+            self.rows,
+            self.val_rows,
+            self.folder.path,
+            memory,
+        )
+
+    def go(self, stop: StopRequest) -> None:
+        """Train from the newest checkpoint to the last step, or until `stop`."""
+        self._require_same_data()
+        model = GPT2(self.config, seed=self.options.seed, recompute=self.options.activation_checkpointing)
+        if self.options.init_from is not None:
+            load_weights(model, self.options.init_from)
+        self.model = model.to(self.world.device)
+        self._fit_micro_batch()
+        self.optimizer = make_optimizer(self.model, self.options)
+        self._resume()
+        if self.state.step >= self.options.max_train_steps and self.state.evaluated:
+            self._say(f"{self.folder.path} is finished: step {self.state.step:,} of {self.options.max_train_steps:,}")
+            return
+        if self.options.compile:
+            self.model.transformer.compile()
+        trained: GPT2 | DistributedDataParallel = self.model
+        if self.world.size > 1:
+            trained = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+        if self.world.is_main:
+            self._write_config()
+        self._say(self.summary())
+        with self._progress() as self.progress:
+            if not self.state.evaluated:
+                self._evaluate()
+                self._save()
+            self._train(trained, stop)
+
+    def _require_same_data(self) -> None:
+        """All ranks must read the same data set, which may be a copy on each machine."""
+        mine = int(self.manifest.fingerprint[:12], 16)
+        if self.world.from_main([mine]) != [mine]:
+            raise DataSetError(
+                f"rank {self.world.rank}: {self.options.data_dir} is not the data set of rank 0 "
+                f"(its fingerprint here begins with {self.manifest.fingerprint[:12]}); copy it again"
+            )
+
+    def _fit_micro_batch(self) -> None:
+        """Where a GPU has too little memory, take smaller micro batches on all ranks."""
+        if self.world.device.type != "cuda":
+            return
+        attempt = attempt_step(
+            self.model,
+            seq_len=self.options.seq_len,
+            vocab_size=self.config.vocab_size,
+            device=self.world.device,
+            dtype=self.dtype,
+        )
+        asked = self.plan
+        fitting = self.world.smallest(fitting_plan(asked, attempt).micro_batch_size)
+        torch.cuda.empty_cache()
+        if fitting != asked.micro_batch_size:
+            self.plan = replace(asked, micro_batch_size=fitting, grad_accum_steps=asked.rows_per_rank // fitting)
+            self._say(
+                f"micro batches of {asked.micro_batch_size} rows do not fit into memory; using {fitting} rows, "
+                f"{self.plan.grad_accum_steps} times a step: the same tokens, the same result"
+            )
+
+    def _resume(self) -> None:
+        """Go on from the newest valid checkpoint, which the main rank chooses; cut the records back to it."""
+        chosen = -1
+        if self.world.is_main:
+            chosen = self._newest_checkpoint_number()
+        (chosen,) = self.world.from_main([chosen])
+        if chosen >= 0:
+            folder = checkpoint.checkpoints(self.folder.path)[chosen]
+            checkpoint.require_same_identity(folder, self.identity)
+            self.state = checkpoint.load_checkpoint(folder, self.model, self.optimizer)
+            self._say(f"going on from {folder}")
+        if self.world.is_main:
+            self.folder.cut_back(self.state.step)
+        self.world.wait_for_all()
+
+    def _newest_checkpoint_number(self) -> int:
+        """Which of the run folder's checkpoints to go on from; -1 for none."""
+        path = self.folder.path
+        used = checkpoint.checkpoints(path)
+        if self.options.resume == "off" and (used or (path / "scalars.jsonl").exists()):
+            raise OptionError(f"--resume off: {path} holds a run already; remove it, or choose another --run_dir")
+        newest = checkpoint.newest_valid(path, lambda text: self._say(f"warning: {text}"))
+        return used.index(newest) if newest is not None else -1
+
+    def _write_config(self) -> None:
+        """config.json: the options, and all that was derived from them."""
+        self.folder.write_json(
+            "config.json",
+            {
+                "options": dataclasses.asdict(self.options),
+                "model": dataclasses.asdict(self.config) | {"parameters": self.config.parameters},
+                "batch": dataclasses.asdict(self.plan) | {"tokens_per_step": self.plan.tokens_per_step},
+                "data": {
+                    "fingerprint": self.manifest.fingerprint,
+                    "policy": self.manifest.policy,
+                    "train_rows": len(self.rows),
+                    "val_rows": self.manifest.rows_of("val"),
+                },
+                "device": str(self.world.device),
+                "dtype": str(self.dtype).removeprefix("torch."),
+                "versions": {"bosrow": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
+            },
+        )
+
+    def _progress(self) -> Progress:
+        peak = peak_flops(self.world.device)
+        return Progress(
+            speaks=self.world.is_main,
+            start=self.state.step,
+            total=self.options.max_train_steps,
+            flops_per_token=self.config.flops_per_token(self.options.seq_len),
+            peak_flops=peak * self.world.size if peak else None,
+        )
+
+    def _say(self, text: str) -> None:
+        if self.world.is_main:
+            print(text, flush=True)
+
+    def _train(self, trained: GPT2 | DistributedDataParallel, stop: StopRequest) -> None:
+        options = self.options
+        loader = BatchLoader(self._batches(), self.state.step, options.num_workers)
+        batches = iter(loader)
+        while self.state.step < options.max_train_steps:
+            began = time.monotonic()
+            x, y, *meta = next(batches)
+            waited = time.monotonic() - began
+            rate = self._learning_rate(self.state.step)
+            result = optimizer_step(
+                trained,
+                self.optimizer,
+                torch.stack([x, y]).to(self.world.device),
+                micro_batch_size=self.plan.micro_batch_size,
+                learning_rate=rate,
+                grad_clip=options.grad_clip,
+                dtype=self.dtype,
+                world=self.world,
+                stop_asked=stop.asked,
+            )
+            self.state = replace(
+                self.state,
+                step=self.state.step + 1,
+                skipped_steps=self.state.skipped_steps + (not result.finite),
+                evaluated=not result.stop_asked,
+            )
+            self._record(result, rate, waited, time.monotonic() - began, meta[0] if meta else None)
+            if not result.finite:
+                self._skipped(result)
+            if result.stop_asked:
+                self._interrupted()
+            self._evaluate()
+            if self._due(options.save_every):
+                self._save()
+
+    def _batches(self) -> Batches:
+        return Batches(
+            rows=self.rows,
+            order=RowOrder(rows=len(self.rows), seed=self.options.seed),
+            batch_size=self.plan.rows_per_rank,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            end=None,
+            with_meta=self.options.exposure_every > 0,
+        )
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(
+            step,
+            peak=self.options.learning_rate,
+            warmup_steps=self.options.warmup_iters,
+            total_steps=self.options.max_train_steps,
+            final_fraction=self.options.learning_rate_decay_frac,
+        )
+
+    def _due(self, every: int) -> bool:
+        """Whether something that happens at intervals, and at the end, happens after the present step."""
+        return every > 0 and (self.state.step % every == 0 or self.state.step == self.options.max_train_steps)
+
+    def _record(self, result: StepResult, rate: float, waited: float, seconds: float, meta: BatchMeta | None) -> None:
+        plan, step = self.plan, self.state.step
+        seen = {
+            "tokens_seen_global_approx": step * plan.tokens_per_step,
+            "tokens_per_opt_step_global": plan.tokens_per_step,
+            "world_size": plan.world_size,
+        }
+        speed = plan.tokens_per_step / seconds
+        if self.world.is_main:
+            self.folder.scalars(
+                "scalars",
+                step,
+                {
+                    "lr_before_step": rate,
+                    "lr_after_step": self._learning_rate(step),
+                    "train_loss_raw_last": result.last_micro_batch_loss,
+                    "train_loss_opt_step_mean": result.loss,
+                    "grad_norm_l2_preclip": result.grad_norm,
+                    "grad_norm_l2_postclip": result.clipped_grad_norm(self.options.grad_clip),
+                    "param_norm_l2": result.param_norm,
+                    **seen,
+                    "grad_accum_steps": plan.grad_accum_steps,
+                    "micro_batch_size": plan.micro_batch_size,
+                    "seq_len": plan.seq_len,
+                    "tokens_per_second": speed,
+                    "data_wait_seconds": waited,
+                    "epoch": (step * plan.rows_per_step - 1) // len(self.rows),
+                    "skipped": not result.finite,
+                },
+            )
+            self.progress.step(step, result.loss, speed)
+        if meta is not None and self._due(self.options.exposure_every):
+            local = {"tokens_seen_local_total": step * plan.rows_per_rank * plan.seq_len}
+            self.folder.append(
+                f"{EXPOSURES}/exposures_rank{self.world.rank:04d}.jsonl",
+                {"step": step, "rank": self.world.rank, **seen, **local, "micro_batches": self._exposure(meta)},
+            )
+
+    def _exposure(self, meta: BatchMeta) -> list[dict[str, Any]]:
+        size = self.plan.micro_batch_size
+        return [
+            {"positions": meta.positions[start : start + size].tolist(), "rows": meta.places[start : start + size]}
+            for start in range(0, len(meta.places), size)
+        ]
+
+    def _skipped(self, result: StepResult) -> None:
+        """Step over a loss or gradient that is not finite, but not for ever."""
+        count, most = self.state.skipped_steps, self.options.max_skipped_steps
+        what = f"step {self.state.step}: loss {result.loss}, gradient norm {result.grad_norm}"
+        if count > most:
+            raise MachineError(
+                f"{what}; {most} steps that were not finite are stepped over at most (--max_skipped_steps). "
+                f"The last checkpoint in {self.folder.path} has finite weights; try a lower --learning_rate from it"
+            )
+        if self.world.is_main:
+            self.progress.note(f"warning: {what}; no weight was changed ({count} of at most {most} such steps)")
+
+    def _evaluate(self) -> None:
+        """Whatever is due after the present step: validation, samples, curve."""
+        step = self.state.step
+        if self._due(self.options.eval_every) and self.val_rows is not None:
+            validation = validation_loss(
+                self.model,
+                self.val_rows,
+                self.options.val_rows,
+                batch_size=self.plan.micro_batch_size,
+                dtype=self.dtype,
+                world=self.world,
+            )
+            if self.world.is_main:
+                found = {"val_loss": validation.loss, "val_batches": validation.batches, "val_rows": validation.rows}
+                self.folder.scalars("val_loss", step, found)
+                self.progress.note(f"step {step:,}  validation loss {validation.loss:.4f}")
+        self.state = replace(self.state, evaluated=True)
+        if self.world.is_main:
+            if self._due(self.options.sample_every):
+                self._sample()
+            if self._due(self.options.eval_every):
+                self._draw()
+
+    def _sample(self) -> None:
+        text = sample_text(self.model, self.manifest, seed=self.options.seed + self.state.step)
+        if text is not None:
+            self.progress.note(f"step {self.state.step:,}  the model writes: {text}")
+
+    def _draw(self) -> None:
+        draw_curve(self.folder.read_scalars(), self.folder.path / "loss_curve.png", self.folder.path.name)
+
+    def _save(self) -> None:
+        """Write a checkpoint on the main rank; what it counts on is made durable before."""
+        self.folder.sync()
+        if not self.world.is_main:
+            return
+        final = self.state.step == self.options.max_train_steps
+        folder = checkpoint.save_checkpoint(
+            self.folder.path, "final" if final else "periodic", self.model, self.optimizer, self.state, self.identity
+        )
+        checkpoint.prune(self.folder.path, self.options.keep_checkpoints)
+        self.progress.note(f"step {self.state.step:,}  saved {folder}")
+
+    def _interrupted(self) -> None:
+        self._save()
+        self.world.wait_for_all()
+        raise Interrupted(f"stopped after step {self.state.step:,}; the same command goes on from there")

@@ -1,0 +1,92 @@
+"""AdamW over a GPT-2, and one optimizer step: accumulation, agreement of all ranks, clipping, update.
+
+Promise: the update of a step depends on its rows alone, not on micro batches or ranks (to rounding); a
+loss or gradient that is not finite on any rank changes no weight on any; the host waits for the device
+once a step.
+"""
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from bosrow.train.device import autocast
+from bosrow.train.distributed import World
+from bosrow.train.model import GPT2
+from bosrow.train.options import TrainOptions
+
+
+def make_optimizer(model: GPT2, options: TrainOptions) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices and embeddings alone, in its fused form."""
+    decayed = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
+    others = [parameter for parameter in model.parameters() if parameter.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(options.beta1, options.beta2), fused=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a step came to, over all ranks."""
+
+    loss: float  # mean over the step's tokens
+    last_micro_batch_loss: float
+    grad_norm: float  # before clipping
+    param_norm: float  # of the weights that the gradient was taken at
+    finite: bool  # if not, no weight was changed
+    stop_asked: bool  # on any rank
+
+    def clipped_grad_norm(self, grad_clip: float) -> float:
+        """The gradient's norm after clipping."""
+        return min(self.grad_norm, grad_clip) if grad_clip else self.grad_norm
+
+
+def optimizer_step(
+    model: GPT2 | DistributedDataParallel,
+    optimizer: torch.optim.Optimizer,
+    tokens: torch.Tensor,  # (2, rows of this rank, T): inputs, targets
+    *,
+    micro_batch_size: int,
+    learning_rate: float,
+    grad_clip: float,
+    dtype: torch.dtype,
+    world: World,
+    stop_asked: bool,
+) -> StepResult:
+    """Take one optimizer step on `tokens`, in micro batches; see the module's promise."""
+    micro_batches = tokens.split(micro_batch_size, dim=1)
+    losses = []
+    for number, (x, y) in enumerate(micro_batches, start=1):
+        last = number == len(micro_batches)
+        exchange_later = model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
+        with exchange_later:
+            with autocast(world.device, dtype):
+                loss = model(x, y)
+            (loss / len(micro_batches)).backward()
+        losses.append(loss.detach())
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters]
+    grad_norm = torch.nn.utils.get_total_norm(gradients)
+    if grad_clip:
+        torch.nn.utils.clip_grads_with_norm_(parameters, grad_clip, grad_norm)
+    asked = torch.full_like(grad_norm, float(stop_asked))
+    own = torch.stack([torch.stack(losses).mean(), losses[-1], (~grad_norm.isfinite()).float(), asked])
+    shared = world.sum(own)
+    param_norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])
+    # The step's only wait for the device: its gradients must be known to be good before they are used.
+    loss_sum, last_sum, bad, asked_by, grad, param = torch.cat([shared, torch.stack([grad_norm, param_norm])]).tolist()
+    finite = math.isfinite(loss_sum) and not bad
+    if finite:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return StepResult(
+        loss=loss_sum / world.size,
+        last_micro_batch_loss=last_sum / world.size,
+        grad_norm=grad,
+        param_norm=param,
+        finite=finite,
+        stop_asked=asked_by > 0,
+    )

@@ -1,0 +1,98 @@
+"""The run folder: its name, its metrics files, and how they are cut back to the step of a checkpoint.
+
+Promise: every line is one JSON object; after a resume no step stands twice; what a checkpoint counts on is
+on disk before the checkpoint is. Cost: one small write a step, one rewrite of the files a resume.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bosrow.files import replace_file
+from bosrow.train.model import ModelConfig
+from bosrow.train.options import TrainOptions
+
+SCALARS = "scalars.jsonl"
+STEP_METRICS = "step_metrics.json"
+EXPOSURES = "exposures"
+
+
+def run_dir_of(options: TrainOptions, config: ModelConfig, data_fingerprint: str) -> Path:
+    """--run_dir, or a folder named from what makes the run: model, tokens a step, steps, seed and data, not ranks."""
+    if options.run_dir is not None:
+        return options.run_dir
+    return options.experiments_dir / (
+        f"babygpt_fineweb_bosrow_{config.n_layer}x{config.n_head}x{config.n_embd}_T{options.seq_len}"
+        f"_{options.total_batch_tokens}tok_{options.max_train_steps}steps_seed{options.seed}_{data_fingerprint[:8]}"
+    )
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN and no infinity; null stands for both."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class RunFolder:
+    """Writes the metrics files of a run; all ranks have one, each writes only what is its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: set[Path] = set()
+
+    def append(self, name: str, record: dict[str, Any]) -> None:
+        """Add one line with a timestamp (seconds since 1970) to the file `name`."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        line = {name: _without_nan(value) for name, value in {**record, "timestamp": time.time()}.items()}
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._written.add(path)
+
+    def scalars(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Add a line of type `kind` to scalars.jsonl."""
+        self.append(SCALARS, {"type": kind, "step": step, **values})
+
+    def step_metrics(self, record: dict[str, Any]) -> None:
+        """Add an entry to step_metrics.json, a list that is replaced atomically."""
+        path = self.path / STEP_METRICS
+        entries = json.loads(path.read_bytes()) if path.exists() else []
+        entry = {name: _without_nan(value) for name, value in {**record, "timestamp": time.time()}.items()}
+        replace_file(path, json.dumps([*entries, entry], indent=1, allow_nan=False).encode() + b"\n")
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Replace the file `name` by `content`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path / name, json.dumps(content, indent=2, default=str).encode() + b"\n")
+
+    def sync(self) -> None:
+        """Make all lines durable that were added since the last call."""
+        for path in self._written:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        self._written.clear()
+
+    def cut_back(self, step: int) -> None:
+        """Remove everything that was recorded after `step`, in the files of all ranks, and torn lines."""
+        for path in [*self.path.glob("*.jsonl"), *self.path.glob(f"{EXPOSURES}/*.jsonl")]:
+            kept = [line for line, record in _lines(path) if record["step"] <= step]
+            replace_file(path, "".join(kept).encode())
+        path = self.path / STEP_METRICS
+        if path.exists():
+            entries = [entry for entry in json.loads(path.read_bytes()) if entry["step"] <= step]
+            replace_file(path, json.dumps(entries, indent=1).encode() + b"\n")
+
+    def read_scalars(self) -> list[dict[str, Any]]:
+        """All complete lines of scalars.jsonl."""
+        return [record for _, record in _lines(self.path / SCALARS)]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Complete lines and their records; a kill may have left half a line at the end."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield line, json.loads(line)

@@ -1,0 +1,37 @@
+"""Samples of text from a model, for a person to look at while it learns."""
+
+import torch
+
+from bosrow.data.manifest import Manifest
+from bosrow.train.model import GPT2
+
+
+@torch.no_grad()
+def sample_tokens(model: GPT2, start: list[int], tokens: int, seed: int, *, top_k: int = 50) -> list[int]:
+    """`tokens` ids that `model` goes on with after `start`, drawn from the `top_k` likeliest at temperature 0.8.
+
+    The whole text is computed again for each token, which is simple and fast enough for a look.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    training, ids = model.training, list(start)
+    model.eval()
+    for _ in range(tokens):
+        context = torch.tensor([ids[-model.config.seq_len :]], device=device)
+        values, choices = (model(context)[0, -1].float() / 0.8).topk(min(top_k, model.config.vocab_size))
+        drawn = torch.multinomial(values.softmax(0).cpu(), 1, generator=generator)
+        ids.append(int(choices[drawn]))
+    model.train(training)
+    return ids[len(start) :]
+
+
+def sample_text(model: GPT2, manifest: Manifest, seed: int, tokens: int = 80) -> str | None:
+    """A text that begins where documents begin; None if the data set's tokenizer is not one that bosrow has."""
+    name = manifest.meta.get("tokenizer")
+    if name != "gpt2":
+        return None
+    from bosrow.data.tokenizer import load_tokenizer
+
+    ids = sample_tokens(model, [manifest.bos_token_id], tokens, seed)
+    end = ids.index(manifest.bos_token_id) if manifest.bos_token_id in ids else len(ids)
+    return load_tokenizer(name).decode(ids[:end]).strip()

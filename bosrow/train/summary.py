@@ -1,0 +1,58 @@
+"""A run as a table for people, printed at its start and by --dry_run."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from bosrow.data.rows import Rows
+from bosrow.train.distributed import World
+from bosrow.train.memory import MemoryEstimate
+from bosrow.train.model import ModelConfig
+from bosrow.train.options import TrainOptions
+from bosrow.train.schedule import BatchPlan
+
+
+def summary(
+    options: TrainOptions,
+    config: ModelConfig,
+    plan: BatchPlan,
+    world: World,
+    dtype: torch.dtype,
+    rows: Rows,
+    val_rows: Rows | None,
+    run_dir: Path,
+    memory: MemoryEstimate,
+) -> str:
+    """What will run: model, data, batch arithmetic, memory."""
+    steps_per_epoch = len(rows) / plan.rows_per_step
+    micro = f"{plan.micro_batch_size} rows"
+    if plan.micro_batch_size < min(options.micro_batch_size, plan.rows_per_rank):
+        micro += f" (the largest up to {options.micro_batch_size} that divides {plan.rows_per_rank})"
+    shape = f"{config.n_layer} layers, {config.n_head} heads, {config.n_embd} wide"
+    ranks = f"{world.size} rank{'s' * (world.size > 1)}"
+    parts = ", ".join(f"{name.replace('_', ' ')} {size / 2**20:,.0f}" for name, size in asdict(memory).items() if size)
+    lines = {
+        "run folder": run_dir,
+        "model": f"GPT-2, {shape}, {config.parameters:,} parameters",
+        "device": f"{world.device.type}, {ranks}, {str(dtype).removeprefix('torch.')}",
+        "data": f"{options.data_dir}, policy {rows.manifest.policy}, {len(rows):,} rows of {plan.seq_len:,} tokens",
+        "a step": f"{plan.tokens_per_step:,} tokens = {plan.rows_per_step:,} rows, {plan.rows_per_rank:,} on each rank",
+        "micro batch": f"{micro}, accumulated {plan.grad_accum_steps} times",
+        "an epoch": f"{steps_per_epoch:,.1f} steps",
+        "training": f"{options.max_train_steps:,} steps = {options.max_train_steps / steps_per_epoch:,.2f} epochs = "
+        f"{options.max_train_steps * plan.tokens_per_step:,} tokens",
+        "validation": _validation(options, val_rows),
+        "memory": f"about {memory.total / 2**30:.1f} GiB a device (MiB: {parts})",
+    }
+    width = max(map(len, lines))
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())
+
+
+def _validation(options: TrainOptions, val_rows: Rows | None) -> str:
+    if not options.eval_every:
+        return "none (--eval_every 0)"
+    if val_rows is None:
+        return "none, since the data set has no val split"
+    count = min(options.val_rows, len(val_rows)) if options.val_rows else len(val_rows)
+    return f"{count:,} of {len(val_rows):,} rows every {options.eval_every:,} steps"
