@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 from bosrow import __version__
-from bosrow.errors import BosrowError, MachineError
+from bosrow.errors import BosrowError, MachineError, UserError
 from bosrow.options import parse
 
 
@@ -21,6 +21,7 @@ class Verb:
     options: str
     run: str
     summary: str
+    extra: str | None = None  # what `pip install 'bosrow[...]'` has to add for this verb
 
 
 ABOUT = "Text into training rows that start where documents start, and GPT-2 trained on them."
@@ -31,7 +32,7 @@ VERBS = {
     ),
     "verify": Verb("bosrow.data.options:VerifyOptions", "bosrow.data.verify:verify", "check a prepared data set"),
     "train": Verb(
-        "bosrow.train.options:TrainOptions", "bosrow.train.loop:train", "train GPT-2 on a prepared data set"
+        "bosrow.train.options:TrainOptions", "bosrow.train.loop:train", "train GPT-2 on a prepared data set", "train"
     ),
 }
 
@@ -68,7 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(name: str, verb: Verb, arguments: list[str]) -> int:
     options = parse(_load(verb.options), arguments, f"bosrow {name}", verb.summary)
-    return _load(verb.run)(options) or 0
+    try:
+        run = _load(verb.run)
+    except ModuleNotFoundError as error:
+        if verb.extra is None:
+            raise
+        raise UserError(f"{error.name} is not installed; install it with: pip install 'bosrow[{verb.extra}]'") from None
+    return run(options) or 0
 
 
 def _load(path: str) -> Any:
