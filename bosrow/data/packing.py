@@ -1,0 +1,276 @@
+"""Packing: lengths of documents in, rows of exactly `row_tokens` tokens out; one class per policy.
+
+Promise: pure (no I/O, no clock, no chance), so the same lengths give the same rows on every machine, and a
+policy restored from `state()` goes on exactly as if it had never stopped. A document's length counts its own
+BOS. Documents are known by their numbers, which increase. `finish()` ends the source; what is then in
+`unfilled` is the tail, which no row holds.
+
+Cost: placing a document takes the same few microseconds whatever the buffer holds. The lengths that wait are
+one Python integer used as a set of bits (bit n: some waiting document has exactly n tokens), so "the largest
+that fits" and "all pairs that fill this gap" are a shift and a mask over row_tokens bits.
+
+    policy = make_policy("crop", row_tokens=8, buffer_docs=2, buffer_tokens=1 << 26)
+    policy.add(0, 5)   # []
+    policy.add(1, 3)   # []: document 0, the largest that fits, is placed; the row has 3 tokens left
+    policy.add(2, 4)   # [Row(pieces=[Piece(0, 0, 5, False), Piece(1, 0, 3, False)], done=[0, 1])]
+"""
+
+import heapq
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+
+class Piece(NamedTuple):
+    """`length` tokens of a row.
+
+    They are the document's tokens from `offset` on (0 is its own BOS). With `added_bos` the first of them
+    is a BOS that is not the document's own, so the piece holds length - 1 tokens of the document.
+    """
+
+    document: int
+    offset: int
+    length: int
+    added_bos: bool
+
+
+class Row(NamedTuple):
+    """The pieces of a full row, and the documents of which no later row needs a token.
+
+    Each document is `done` in exactly one row, unless it is still in `Policy.held` at the end.
+    """
+
+    pieces: list[Piece]
+    done: list[int]
+
+
+class Policy(ABC):
+    """How documents become rows. `lossy` policies crop documents; the others place every token."""
+
+    name: ClassVar[str]
+    lossy: ClassVar[bool]
+    unfilled: list[Piece]
+    """The pieces of the row under construction; after `finish()`, the tail."""
+
+    @abstractmethod
+    def add(self, document: int, tokens: int) -> list[Row]:
+        """Take in a document of `tokens` >= 1 tokens, its BOS counted; return the rows this made."""
+
+    @abstractmethod
+    def finish(self) -> list[Row]:
+        """The source has ended: return the full rows still to be made."""
+
+    @property
+    @abstractmethod
+    def held(self) -> list[int]:
+        """The documents added and not yet done, in order of their numbers."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """All that later rows depend on, as JSON."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Make this new policy, of the same options, go on from where `state` was taken."""
+
+
+class LengthIndex:
+    """Documents by a length of 1 to `row_tokens`; among equals the lowest document number comes first."""
+
+    def __init__(self, row_tokens: int) -> None:
+        self.row_tokens = row_tokens
+        self.lengths = 0  # bit n is set: some document has length n
+        self.mirror = 0  # the same, with bit row_tokens - n
+        self._documents: dict[int, list[int]] = {}  # length -> heap of document numbers
+
+    def add(self, length: int, document: int) -> None:
+        if length in self._documents:
+            heapq.heappush(self._documents[length], document)
+        else:
+            self._documents[length] = [document]
+            self.lengths |= 1 << length
+            self.mirror |= 1 << self.row_tokens - length
+
+    def pop(self, length: int) -> int:
+        """Remove and return the lowest document number of exactly this length."""
+        documents = self._documents[length]
+        document = heapq.heappop(documents)
+        if not documents:
+            del self._documents[length]
+            self.lengths ^= 1 << length
+            self.mirror ^= 1 << self.row_tokens - length
+        return document
+
+    def largest(self, most: int) -> int:
+        """The largest length of at most `most`, or 0."""
+        return max((self.lengths & ((2 << most) - 1)).bit_length() - 1, 0)
+
+    def smallest(self) -> int:
+        """The smallest length, or 0."""
+        return max((self.lengths & -self.lengths).bit_length() - 1, 0)
+
+    def pair(self, total: int) -> tuple[int, int] | None:
+        """Two documents' lengths that add up to `total` <= row_tokens, the first as large as can be."""
+        first = (self.lengths & self.mirror >> self.row_tokens - total).bit_length() - 1
+        while 2 * first >= total:
+            if 2 * first > total or len(self._documents[first]) > 1:
+                return first, total - first
+            first = 0  # one document cannot be both
+        return None
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """All (document, length)."""
+        return ((document, length) for length, documents in self._documents.items() for document in documents)
+
+
+class Crop(Policy):
+    """Best fit from a buffer of `buffer_docs` documents; what does not fit at last is cropped.
+
+    One placement whenever the buffer is full: the largest document that fits into what is left of the row,
+    the earliest of equals; if none fits, the shortest, cropped to the space, its tail gone.
+    """
+
+    name = "crop"
+    lossy = True
+
+    def __init__(self, row_tokens: int, buffer_docs: int) -> None:
+        self.unfilled = []
+        self._row_tokens = row_tokens
+        self._space = row_tokens
+        self._buffer_docs = buffer_docs
+        self._waiting = 0
+        self._short = LengthIndex(row_tokens)
+        self._long: list[tuple[int, int]] = []  # heap of (tokens, document): more tokens than a row, taken last
+
+    def add(self, document: int, tokens: int) -> list[Row]:
+        self._wait(document, tokens)
+        return self._place() if self._waiting >= self._buffer_docs else []
+
+    def finish(self) -> list[Row]:
+        rows = []
+        while self._waiting:
+            rows += self._place()
+        return rows
+
+    def _wait(self, document: int, tokens: int) -> None:
+        self._waiting += 1
+        if tokens <= self._row_tokens:
+            self._short.add(tokens, document)
+        else:
+            heapq.heappush(self._long, (tokens, document))
+
+    def _place(self) -> list[Row]:
+        self._waiting -= 1
+        length = self._short.largest(self._space)
+        if length:
+            document = self._short.pop(length)
+        else:
+            length = self._space
+            document = self._short.pop(self._short.smallest()) if self._short.lengths else heapq.heappop(self._long)[1]
+        self.unfilled.append(Piece(document, 0, length, False))
+        self._space -= length
+        if self._space:
+            return []
+        row = Row(self.unfilled, [piece.document for piece in self.unfilled])
+        self.unfilled, self._space = [], self._row_tokens
+        return [row]
+
+    @property
+    def held(self) -> list[int]:
+        waiting = [document for document, _ in self._short] + [document for _, document in self._long]
+        return sorted(waiting + [piece.document for piece in self.unfilled])
+
+    def state(self) -> dict[str, Any]:
+        waiting = sorted([*self._short, *((document, tokens) for tokens, document in self._long)])
+        return {"waiting": waiting, "unfilled": list(self.unfilled)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for document, tokens in state["waiting"]:
+            self._wait(document, tokens)
+        self.unfilled = [Piece(*piece) for piece in state["unfilled"]]
+        self._space = self._row_tokens - sum(piece.length for piece in self.unfilled)
+
+
+class CropLongFirst(Crop):
+    """As `crop`, but a document of `row_tokens` tokens or more goes at once into a row of its own, cropped.
+
+    So the buffer holds only documents that can be placed whole; `crop`'s fills up with long ones.
+    """
+
+    name = "crop-long-first"
+
+    def add(self, document: int, tokens: int) -> list[Row]:
+        if tokens >= self._row_tokens:
+            return [Row([Piece(document, 0, self._row_tokens, False)], [document])]
+        return super().add(document, tokens)
+
+
+class Stream(Policy):
+    """Documents joined and cut every row_tokens - 1 tokens: the last token of a row is the first of the next.
+
+    So every token but the very first is predicted once. A row need not start with a BOS. A document whose
+    last token is the last of a row stays `held` for the next row, though `unfilled` does not list that token.
+    """
+
+    name = "stream"
+    lossy = False
+
+    def __init__(self, row_tokens: int) -> None:
+        self._row_tokens = row_tokens
+        self._space = row_tokens
+        self._pieces: list[Piece] = []  # of the row under construction, the repeated token included
+        self._repeats = False  # whether the first token of `_pieces` was the last of a row
+
+    def add(self, document: int, tokens: int) -> list[Row]:
+        rows = []
+        offset = 0
+        while tokens - offset >= self._space:
+            # The last piece's document is not done: its last token here is the first of the next row.
+            done = [piece.document for piece in self._pieces]
+            rows.append(Row([*self._pieces, Piece(document, offset, self._space, False)], done))
+            offset += self._space - 1
+            self._pieces, self._space, self._repeats = [], self._row_tokens, True
+        self._pieces.append(Piece(document, offset, tokens - offset, False))
+        self._space -= tokens - offset
+        return rows
+
+    def finish(self) -> list[Row]:
+        return []
+
+    @property
+    def unfilled(self) -> list[Piece]:  # type: ignore[override]
+        if not self._repeats:
+            return list(self._pieces)
+        document, offset, length, _ = self._pieces[0]
+        first = [Piece(document, offset + 1, length - 1, False)] if length > 1 else []
+        return first + self._pieces[1:]
+
+    @property
+    def held(self) -> list[int]:
+        return [piece.document for piece in self._pieces]
+
+    def state(self) -> dict[str, Any]:
+        return {"pieces": list(self._pieces), "repeats": self._repeats}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._pieces = [Piece(*piece) for piece in state["pieces"]]
+        self._repeats = state["repeats"]
+        self._space = self._row_tokens - sum(piece.length for piece in self._pieces)
+
+
+POLICIES = ("crop", "crop-long-first", "keep", "stream")
+
+
+def make_policy(name: str, *, row_tokens: int, buffer_docs: int, buffer_tokens: int) -> Policy:
+    """The policy called `name` (one of POLICIES), new and empty.
+
+    `stream` needs no buffer; only `keep` heeds `buffer_tokens`, since the crop policies never use
+    more than a document's first `row_tokens` tokens.
+    """
+    from bosrow.data.keep import Keep  # which is itself made from this module's parts
+
+    if name == "keep":
+        return Keep(row_tokens, buffer_docs, buffer_tokens)
+    if name == "stream":
+        return Stream(row_tokens)
+    return {"crop": Crop, "crop-long-first": CropLongFirst}[name](row_tokens, buffer_docs)
