@@ -1,0 +1,77 @@
+"""The loss over stored rows, by position in the row and by distance from the last BOS before it.
+
+For the 2 x 2 of model by val format: each model on packed and on stream rows. Promise: all `seq_len` targets of
+a row count, also those that are BOS (which a model trained on stream rows has learnt to predict, and one trained
+on rows of single documents has not); the figure without them stands beside. Cost: one pass over the rows.
+"""
+
+import numpy as np
+
+from bosrow.data.rows import Rows
+from bosrow.evals.benchmark import Result, mean_and_error
+from bosrow.evals.scoring import LanguageModel, Sequence, Track, sum_over_ranks, token_scores
+
+ROWS_AT_ONCE = 1024
+BINS = 32
+
+
+def distances(row: np.ndarray, bos_token_id: int) -> np.ndarray:
+    """For each target row[1:], how many tokens before it the nearest BOS stands; 0 if none does.
+
+    >>> distances(np.array([5, 6, 0, 7, 8]), bos_token_id=0).tolist()
+    [0, 0, 1, 2]
+    """
+    columns = np.arange(1, len(row))
+    last = np.maximum.accumulate(np.where(row[:-1] == bos_token_id, columns, 0))
+    return np.where(last > 0, columns - last + 1, 0)
+
+
+def row_losses(
+    model: LanguageModel, rows: Rows, *, max_rows: int = 0, batch_size: int = 8, track: Track | None = None
+) -> Result:
+    """Losses in nats a token over `max_rows` rows, spread evenly (0: all), over all ranks.
+
+    `by_position` has seq_len means. `by_distance` has one for each bin [2^k, 2^(k+1)) of the distance; its
+    bin 0 is what begins a row in the middle of a document. BOS targets are left out of it.
+    """
+    bos = rows.manifest.bos_token_id
+    count = min(max_rows, len(rows)) if max_rows else len(rows)
+    chosen = np.arange(count) * len(rows) // count
+    by_position = np.zeros(rows.row_tokens - 1)
+    by_distance = np.zeros((2, BINS))
+    by_kind = np.zeros((2, 2))  # of targets that are words, and BOS: nats, tokens
+    row_means = np.zeros(count)
+    for first in range(0, count, ROWS_AT_ONCE):
+        tokens = rows[chosen[first : first + ROWS_AT_ONCE]]
+        groups = [[Sequence(row, 1)] for row in tokens.tolist()]
+        for number, values in token_scores(model, groups, batch_size=batch_size, track=track):
+            losses = -values.astype(np.float64)
+            is_bos = tokens[number, 1:] == bos
+            by_position += losses
+            row_means[first + number] = losses.mean()
+            by_kind += [np.bincount(is_bos, losses, 2), np.bincount(is_bos, minlength=2)]
+            distance = distances(tokens[number], bos)[~is_bos]
+            bins = np.where(distance > 0, 1 + np.log2(np.maximum(distance, 1)).astype(np.int64), 0)
+            by_distance += [np.bincount(bins, losses[~is_bos], BINS), np.bincount(bins, minlength=BINS)]
+    by_position = sum_over_ranks(by_position, model.device) / count
+    by_distance = sum_over_ranks(by_distance, model.device)
+    (words, bos_nats), (word_count, bos_count) = sum_over_ranks(by_kind, model.device)
+    loss, error = mean_and_error(sum_over_ranks(row_means, model.device))
+    return {
+        "task": "rows",
+        "rule": f"the mean over every target of the {rows.split} rows",
+        "rows_of": rows.data_dir.name,
+        "policy": rows.manifest.policy,
+        "rows": count,
+        "loss": loss,
+        "loss_stderr": error,
+        "loss_without_bos_targets": words / word_count,
+        "loss_of_bos_targets": bos_nats / bos_count if bos_count else None,
+        "bos_targets": int(bos_count),
+        "by_position": by_position.tolist(),
+        "by_distance": [
+            {"from": 2 ** (place - 1) if place else 0, "tokens": int(tokens), "loss": total / tokens}
+            for place, (total, tokens) in enumerate(by_distance.T)
+            if tokens
+        ],
+    }
