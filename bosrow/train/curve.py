@@ -40,7 +40,7 @@ def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
         figure = Figure(figsize=(9, 6), dpi=130, layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
         above.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.8, label="train")
-        above.plot(x, smoothed(loss, len(loss) / 50), color=BLUE, linewidth=1.8, label="train, smoothed")
+        above.plot(x, smoothed(loss, max(5, len(loss) / 50)), color=BLUE, linewidth=1.8, label="train, smoothed")
         if validations:
             above.plot(
                 [record["step"] for record in validations],

@@ -16,7 +16,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from bosrow import __version__
-from bosrow.data.rows import open_rows
+from bosrow.data.rows import Rows, open_rows
 from bosrow.data.sampler import RowOrder
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
 from bosrow.files import folder_lock, sha256_of
@@ -43,6 +43,15 @@ IDENTITY = (
     *("seed", "seq_len", "total_batch_tokens", "max_train_steps", "learning_rate", "warmup_iters"),
     *("learning_rate_decay_frac", "weight_decay", "beta1", "beta2", "grad_clip"),
 )
+
+# Entries of step_metrics.json and the fields of scalars.jsonl that they repeat.
+STEP_METRICS = {
+    "train_loss_last": "train_loss_raw_last",
+    "lr": "lr_before_step",
+    "grad_norm_l2": "grad_norm_l2_preclip",
+    "param_norm_l2": "param_norm_l2",
+    "tokens_seen_global_approx": "tokens_seen_global_approx",
+}
 
 
 def train(options: TrainOptions) -> None:
@@ -369,35 +378,42 @@ class Run:
             self.progress.note(f"warning: {what}; no weight was changed ({count} of at most {most} such steps)")
 
     def _evaluate(self) -> None:
-        """Whatever is due after the present step: validation, samples, curve."""
+        """Whatever is due after the present step, on all ranks: validation, samples, curve."""
         step = self.state.step
+        found: dict[str, Any] = {}
         if self._due(self.options.eval_every) and self.val_rows is not None:
-            validation = validation_loss(
-                self.model,
-                self.val_rows,
-                self.options.val_rows,
-                batch_size=self.plan.micro_batch_size,
-                dtype=self.dtype,
-                world=self.world,
-            )
-            if self.world.is_main:
-                found = {"val_loss": validation.loss, "val_batches": validation.batches, "val_rows": validation.rows}
-                self.folder.scalars("val_loss", step, found)
-                self.progress.note(f"step {step:,}  validation loss {validation.loss:.4f}")
+            found |= self._validate(self.val_rows)
         self.state = replace(self.state, evaluated=True)
+        if not self.world.is_main:
+            return
+        if self._due(self.options.sample_every):
+            self._sample()
+        if not found and not self._due(self.options.eval_every):
+            return
+        records = self.folder.read_scalars()
+        last = [record for record in records if record["type"] == "scalars"][-1]
+        self.folder.step_metrics({"step": step, **{ours: last[theirs] for ours, theirs in STEP_METRICS.items()}, **found})
+        draw_curve(records, self.folder.path / "loss_curve.png", self.folder.path.name)
+
+    def _validate(self, rows: Rows) -> dict[str, Any]:
+        validation = validation_loss(
+            self.model,
+            rows,
+            self.options.val_rows,
+            batch_size=self.plan.micro_batch_size,
+            dtype=self.dtype,
+            world=self.world,
+        )
         if self.world.is_main:
-            if self._due(self.options.sample_every):
-                self._sample()
-            if self._due(self.options.eval_every):
-                self._draw()
+            counts = {"val_batches": validation.batches, "val_rows": validation.rows}
+            self.folder.scalars("val_loss", self.state.step, {"val_loss": validation.loss, **counts})
+            self.progress.note(f"step {self.state.step:,}  validation loss {validation.loss:.4f}")
+        return {"val_loss": validation.loss}
 
     def _sample(self) -> None:
         text = sample_text(self.model, self.manifest, seed=self.options.seed + self.state.step)
         if text is not None:
             self.progress.note(f"step {self.state.step:,}  the model writes: {text}")
-
-    def _draw(self) -> None:
-        draw_curve(self.folder.read_scalars(), self.folder.path / "loss_curve.png", self.folder.path.name)
 
     def _save(self) -> None:
         """Write a checkpoint on the main rank; what it counts on is made durable before."""

@@ -1,0 +1,91 @@
+"""Real training runs for tests: a tiny model, in this process, in another one, or under torchrun."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bosrow.cli import main
+
+TIMING = ("timestamp", "tokens_per_second", "data_wait_seconds")
+SHAPE = "--seq_len 16 --vocab_size 61 --n_embd 16 --n_head 2 --n_layer 2 --device cpu"
+QUIET = "--eval_every 0 --save_every 0 --exposure_every 0"
+
+
+def arguments(data_dir: Path, run_dir: Path, flags: str) -> list[str]:
+    """Arguments of `bosrow train` for a tiny model; `flags` win over what stands here."""
+    usual = "--total_batch_tokens 256 --micro_batch_size 4 --warmup_iters 3 --learning_rate 3e-3"
+    return ["train", "--data_dir", str(data_dir), "--run_dir", str(run_dir), *f"{SHAPE} {usual} {flags}".split()]
+
+
+def train_here(data_dir: Path, run_dir: Path, flags: str) -> int:
+    """Run in this process; the exit status."""
+    return main(arguments(data_dir, run_dir, flags))
+
+
+def command(data_dir: Path, run_dir: Path, flags: str, ranks: int = 0, program: Path | None = None) -> list[str]:
+    """The command line of a run of its own, under torchrun if `ranks` is given."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", "--max-restarts=1"]
+    bosrow = [str(program)] if program else ["-m", "bosrow"]
+    return [sys.executable, *(torchrun if ranks else []), *bosrow, *arguments(data_dir, run_dir, flags)]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    """Start a command with one thread a process; its output is read together at the end."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    return subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def run(arguments: list[str]) -> str:
+    """Run a command that has to succeed; its output."""
+    process = start(arguments)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for_step(run_dir: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Return when `step` is recorded in `run_dir`."""
+    while not any(record["step"] >= step for record in scalars(run_dir)):
+        if process.poll() is not None:
+            raise AssertionError(f"the run ended before step {step}:\n{process.communicate()[0]}")
+        time.sleep(0.02)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a JSONL file; none if it is not there."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def scalars(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """Lines of scalars.jsonl, without what depends on the clock."""
+    lines = read_lines(run_dir / "scalars.jsonl")
+    return [
+        {name: value for name, value in line.items() if name not in TIMING}
+        for line in lines
+        if kind in (None, line["type"])
+    ]
+
+
+def losses(run_dir: Path) -> list[float]:
+    """The loss of each step."""
+    return [line["train_loss_opt_step_mean"] for line in scalars(run_dir, "scalars")]
+
+
+def rows_by_step(run_dir: Path) -> dict[int, list[tuple[int, str, int]]]:
+    """What the exposure files of all ranks say was read in each step: (position, shard, row), sorted."""
+    seen: dict[int, list[tuple[int, str, int]]] = {}
+    for path in (run_dir / "exposures").glob("exposures_rank*.jsonl"):
+        assert re.fullmatch(r"exposures_rank\d{4}\.jsonl", path.name)
+        for line in read_lines(path):
+            for batch in line["micro_batches"]:
+                places = zip(batch["positions"], batch["rows"], strict=True)
+                seen.setdefault(line["step"], []).extend((position, shard, row) for position, (shard, row) in places)
+    return {step: sorted(places) for step, places in seen.items()}
