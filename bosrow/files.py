@@ -106,3 +106,34 @@ def folder_lock(folder: Path) -> Iterator[None]:
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
+
+
+class AppendFile:
+    """A file that only grows, and can be cut back to a length that a state file recorded.
+
+    What was written is durable after `sync()`. `digest` is the SHA-256 of all that was written.
+    """
+
+    def __init__(self, path: Path, length: int = 0) -> None:
+        self.path = path
+        self.length = length
+        self.digest = sha256_of(path, length) if length else hashlib.sha256()
+        self._file = open(path, "r+b" if length else "wb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._file.truncate(length)
+        self._file.seek(length)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`."""
+        view = memoryview(data).cast("B")
+        self.digest.update(view)
+        self.length += len(view)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def sync(self) -> None:
+        """Make everything written so far durable."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close without making durable."""
+        self._file.close()

@@ -142,7 +142,7 @@ def read_manifest(data_dir: str | Path) -> Manifest:
         ledger=check.field(own, "ledger", dict),
         meta=meta,
     )
-    names = [item.name for item in (*manifest.shards, *manifest.provenance)]
+    names = [item.name for item in manifest.shards] + [item.name for item in manifest.provenance]
     if len(set(names)) != len(names):
         raise DataSetError(f"{path} names a file twice")
     return manifest
@@ -177,9 +177,7 @@ class _Checker:
         if not isinstance(item, dict) or key not in item:
             raise DataSetError(f"{self.path} lacks the field {key!r}")
         if type(item[key]) is not kind:
-            raise DataSetError(
-                f"{self.path}: {key} is a {type(item[key]).__name__}, a {kind.__name__} was required"
-            )
+            raise DataSetError(f"{self.path}: {key} is a {type(item[key]).__name__}, a {kind.__name__} was required")
         return item[key]
 
     def number(self, item: Any, key: str, least: int, most: int) -> int:

@@ -108,24 +108,28 @@ class Gpt2Tokenizer:
         """The installed version of tiktoken."""
         return importlib.metadata.version("tiktoken")
 
-    def encode(self, text: str) -> npt.NDArray[np.uint16]:
-        """Ids of `text`, shape (tokens,), without BOS. A lone surrogate (JSON can hold one) becomes U+FFFD."""
-        try:
-            return self.encode_utf8(text.encode())
-        except UnicodeEncodeError:
-            return self.encode_utf8(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode())
+    def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
+        """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS.
 
-    def encode_utf8(self, data: bytes | memoryview) -> npt.NDArray[np.uint16]:
-        """Ids of UTF-8 text, shape (tokens,), without BOS. Raises UnicodeDecodeError where it is not UTF-8."""
+        A lone surrogate, which JSON can bring into a str, becomes U+FFFD. Raises UnicodeDecodeError for bytes
+        that are not UTF-8.
+        """
         ids = [
             self._encoding.encode_to_numpy(str(piece, "utf-8"), disallowed_special=()).astype(np.uint16)
-            for piece in pieces(data)
+            for piece in pieces(_utf8(text) if isinstance(text, str) else text)
         ]
         return ids[0] if len(ids) == 1 else np.concatenate(ids)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of `ids`; bytes that are not UTF-8 (a character cut in two) become U+FFFD."""
         return self._encoding.decode(np.asarray(ids).tolist())
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 @functools.cache

@@ -1,0 +1,132 @@
+"""One packer: documents of one split (or of the one stream that --val_shards divides) into shards.
+
+It holds the tokens that its policy still waits to place, copies them into rows as the policy says, and keeps
+the ledger. `state()` and `restore()` carry all of it over a stop, to the token.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.data.ledger import Ledger
+from bosrow.data.packing import Policy, Row
+from bosrow.data.shards import ShardWriter
+
+Tokens = npt.NDArray[np.uint16]
+
+
+@dataclass(slots=True)
+class HeldDocument:
+    """A document that later rows need. `tokens` may be shorter than `length` where the policy crops."""
+
+    tokens: Tokens
+    length: int
+    placed: int = 0
+    pieces: int = 0
+
+
+class Packer:
+    """Places documents into rows. `home` is the split to which documents count while no row holds them."""
+
+    def __init__(self, policy: Policy, writer: ShardWriter, ledgers: dict[str, Ledger], home: str, bos: int) -> None:
+        self.policy = policy
+        self.writer = writer
+        self.ledgers = ledgers
+        self.home = home
+        self.bos = bos
+        self.held: dict[int, HeldDocument] = {}
+
+    def add(self, document: int, tokens: Tokens, length: int) -> None:
+        """Take in a document of `length` tokens, of which `tokens` are those that the policy can place."""
+        self.held[document] = HeldDocument(tokens.copy(), length)
+        self.ledgers[self.home].tokens_read += length
+        self.ledgers[self.home].documents_read += 1
+        for row in self.policy.add(document, length):
+            self._write(row)
+
+    def finish(self) -> None:
+        """The source has ended: write the last rows, close the last shard, count the tail."""
+        for row in self.policy.finish():
+            self._write(row)
+        self.writer.close_shard()
+        ledger = self.ledgers[self.home]
+        for held in self.held.values():
+            rest = held.length - held.placed
+            ledger.tokens_tail += rest
+            self._count_document(ledger, held)
+        self.held.clear()
+
+    def check(self) -> None:
+        """Raise BosrowError unless the ledgers balance."""
+        for split, ledger in self.ledgers.items():
+            ledger.check(self.writer.row_tokens, *self.waiting(split))
+
+    def waiting(self, split: str) -> tuple[int, int]:
+        """Tokens and documents of `split` that are read and not yet in a row."""
+        if split != self.home:
+            return 0, 0
+        return sum(held.length - held.placed for held in self.held.values()), len(self.held)
+
+    def _write(self, row: Row) -> None:
+        ledger = self.ledgers[self.writer.split]
+        room = self.writer.next_row()
+        column = 0
+        for document, offset, length, added_bos in row.pieces:
+            held = self.held[document]
+            end = offset + length - added_bos
+            if added_bos:
+                room[column] = self.bos
+            room[column + added_bos : column + length] = held.tokens[offset:end]
+            column += length
+            ledger.added_bos += added_bos
+            ledger.tokens_repeated += held.placed - offset
+            ledger.tokens_placed += end - held.placed
+            if held.pieces and (added_bos or end > held.placed):
+                ledger.cuts += 1
+            held.pieces += 1
+            held.placed = end
+        ledger.rows += 1
+        for document in row.done:
+            self._done(ledger, self.held.pop(document))
+        self.writer.row_done()
+
+    def _done(self, ledger: Ledger, held: HeldDocument) -> None:
+        home = self.ledgers[self.home]
+        if ledger is not home:  # a document read as train, placed in one of the first shards, which are val
+            home.tokens_read -= held.length
+            home.documents_read -= 1
+            ledger.tokens_read += held.length
+            ledger.documents_read += 1
+        cropped = held.length - held.placed
+        if held.length > self.writer.row_tokens:
+            ledger.tokens_cropped_long += cropped
+        else:
+            ledger.tokens_cropped_fit += cropped
+        self._count_document(ledger, held)
+
+    def _count_document(self, ledger: Ledger, held: HeldDocument) -> None:
+        if held.placed < held.length:
+            ledger.documents_cropped += 1
+        elif held.pieces == 1:
+            ledger.documents_whole += 1
+        else:
+            ledger.documents_split += 1
+
+    def state(self) -> tuple[dict[str, Any], list[Tokens]]:
+        """Make the rows durable; return what JSON can hold, and the tokens of the held documents."""
+        documents = [
+            [document, held.length, held.placed, held.pieces, len(held.tokens)] for document, held in self.held.items()
+        ]
+        value = {"policy": self.policy.state(), "shards": self.writer.state(), "held": documents}
+        return value, [held.tokens for held in self.held.values()]
+
+    def restore(self, value: dict[str, Any], tokens: Tokens) -> Tokens:
+        """Go on from what `state` returned; return the part of `tokens` that is not this packer's."""
+        self.policy.restore(value["policy"])
+        self.writer.restore(value["shards"])
+        for document, length, placed, pieces, stored in value["held"]:
+            self.held[document] = HeldDocument(tokens[:stored].copy(), length, placed, pieces)
+            tokens = tokens[stored:]
+        return tokens

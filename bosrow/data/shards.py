@@ -1,0 +1,100 @@
+"""Writes rows into shards: raw little-endian uint16, `row_tokens` a row, no header.
+
+Rows are collected in a block and written a block at a time. A shard is closed (durable, its checksum known)
+when it has `rows_per_shard` rows; the last may be short. After a stop the writer goes on from a state: the
+open shard is cut back to the rows that the state counts, shards begun later are deleted.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.data.manifest import TOKEN_BYTES, ShardInfo
+from bosrow.files import AppendFile, sync_folder
+
+BLOCK_BYTES = 1 << 20
+
+
+class ShardWriter:
+    """The shards of one packer. `split_of(n)` says to which split the n-th shard belongs."""
+
+    def __init__(self, folder: Path, row_tokens: int, rows_per_shard: int, split_of: Callable[[int], str]) -> None:
+        self.folder = folder
+        self.row_tokens = row_tokens
+        self.rows_per_shard = rows_per_shard
+        self.split_of = split_of
+        self.closed: list[ShardInfo] = []
+        self.rows = 0  # of the open shard
+        self._file: AppendFile | None = None
+        self._block = np.empty((max(1, BLOCK_BYTES // (TOKEN_BYTES * row_tokens)), row_tokens), "<u2")
+        self._waiting = 0  # rows of the block that are filled and not yet written
+
+    @property
+    def split(self) -> str:
+        """The split of the row that comes next."""
+        return self.split_of(len(self.closed))
+
+    @property
+    def name(self) -> str:
+        """The name of the shard that the next row goes to."""
+        return f"{self.split}_{len(self.closed):06d}.bin"
+
+    def next_row(self) -> npt.NDArray[np.uint16]:
+        """Room for the next row, shape (row_tokens,): the caller fills all of it, then calls `row_done`."""
+        return self._block[self._waiting]
+
+    def row_done(self) -> bool:
+        """Count the row just filled; return whether it closed a shard."""
+        self._waiting += 1
+        self.rows += 1
+        full = self.rows == self.rows_per_shard
+        if full:
+            self.close_shard()
+        elif self._waiting == len(self._block):
+            self._write_block()
+        return full
+
+    def close_shard(self) -> None:
+        """Make the open shard durable and final; without rows there is none."""
+        if self.rows == 0:
+            return
+        file = self._write_block()
+        file.sync()
+        file.close()
+        info = ShardInfo(
+            name=self.name, split=self.split, rows=self.rows, bytes=file.length, sha256=file.digest.hexdigest()
+        )
+        self.closed.append(info)
+        self.rows, self._file = 0, None
+        sync_folder(self.folder)
+
+    def state(self) -> dict[str, Any]:
+        """Make all rows so far durable and say which they are."""
+        if self.rows:
+            self._write_block().sync()
+            sync_folder(self.folder)
+        return {"closed": [asdict(shard) for shard in self.closed], "rows": self.rows}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned: cut the open shard back to its rows."""
+        self.closed = [ShardInfo(**shard) for shard in state["closed"]]
+        self.rows = state["rows"]
+        if self.rows:
+            length = self.rows * self.row_tokens * TOKEN_BYTES
+            self._file = AppendFile(self.folder / self.name, length)
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the shards that exist according to this writer."""
+        return {shard.name for shard in self.closed} | ({self.name} if self.rows else set())
+
+    def _write_block(self) -> AppendFile:
+        if self._file is None:
+            self._file = AppendFile(self.folder / self.name)
+        self._file.write(self._block[: self._waiting].data)
+        self._waiting = 0
+        return self._file

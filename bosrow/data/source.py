@@ -1,0 +1,183 @@
+"""Where documents come from: the files of a corpus, found once and in a fixed order.
+
+A `Source` names every file with its size and a mark that changes when the file does, so that a resumed run
+can refuse a corpus that is not the one it began with. Finding it reads file names and one Parquet footer,
+no text.
+"""
+
+import glob
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bosrow.data.options import PrepareOptions
+from bosrow.errors import SourceError
+
+Format = Literal["parquet", "json", "lines", "text"]
+FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"}  # `datasets` builders and what we call them
+JSON_NAMES = (".jsonl", ".json", ".ndjson")
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One file: where it is, what it is called in provenance and messages, and what tells it from a changed one."""
+
+    path: str
+    name: str
+    size: int
+    mark: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A corpus: files of one format in reading order. `dataset` and `revision` are set for one on the Hub."""
+
+    format: Format
+    files: tuple[SourceFile, ...]
+    text_field: str
+    id_field: str | None
+    dataset: str | None = None
+    revision: str | None = None
+
+    def open(self, file: SourceFile) -> BinaryIO:
+        """Open a file, local or on the Hub, for seekable binary reading."""
+        if self.dataset is None:
+            return open(file.path, "rb")
+        from bosrow.data import hub
+
+        return hub.open_file(self.dataset, cast(str, self.revision), file.path, file.size)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over names and sizes (and, on the Hub, revision and etags), the same on every machine."""
+        marks = [[file.name, file.size, file.mark if self.dataset else ""] for file in self.files]
+        return hashlib.sha256(json.dumps([self.dataset, self.revision, marks]).encode()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """The source as it is kept in the state file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Source":
+        """What `as_json` gave."""
+        return cls(**value | {"files": tuple(SourceFile(**file) for file in value["files"])})
+
+
+def compression_of(name: str) -> str | None:
+    """ "gzip", "zstd" or None, by the file's name."""
+    return COMPRESSIONS.get(Path(name).suffix.lower())
+
+
+def find_source(options: PrepareOptions) -> Source:
+    """Find the corpus that `options` ask for. Raises SourceError with what is there instead."""
+    if "[" in options.split or "+" in options.split:
+        raise SourceError(
+            f"--split is {options.split!r}; slices and sums of splits are not read, give a split's name "
+            "(and --max_docs to stop early)"
+        )
+    if options.data_files and (options.dataset is None or options.dataset in FORMATS):
+        source = _local(options)
+    elif options.data_files:
+        raise SourceError(
+            f"--data_files are local files; with them --dataset is parquet, json or text, not {options.dataset!r}"
+        )
+    elif options.dataset in FORMATS:
+        raise SourceError(f"--dataset {options.dataset} reads local files; name them by --data_files")
+    else:
+        source = _hub(options)
+    if source.format == "parquet":
+        _check_columns(source)
+    return source
+
+
+def _hub(options: PrepareOptions) -> Source:
+    from bosrow.data import hub
+
+    assert options.dataset is not None
+    found = hub.resolve(options.dataset, options.config, options.split, options.revision)
+    return Source(
+        format=cast(Format, FORMATS[found.format]),
+        files=tuple(SourceFile(path=file.path, name=file.path, size=file.size, mark=file.etag) for file in found.files),
+        text_field=options.text_field,
+        id_field=options.id_field,
+        dataset=options.dataset,
+        revision=found.revision,
+    )
+
+
+def _local(options: PrepareOptions) -> Source:
+    if options.split != "train":
+        raise SourceError(f"--split is {options.split!r}; local files have the one split 'train'")
+    paths = [path for pattern in options.data_files for path in _expand(pattern)]
+    formats = {path: _format_of(path, options.dataset) for path in paths}
+    if len(set(formats.values())) > 1:
+        first, other = paths[0], next(path for path in paths if formats[path] != formats[paths[0]])
+        raise SourceError(
+            f"--data_files has files of several formats: {first} is {formats[first]}, {other} is {formats[other]}; "
+            "prepare one format at a time, or say which it is by --dataset"
+        )
+    common = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    files = []
+    for path in paths:
+        status = os.stat(path)
+        name = Path(os.path.relpath(os.path.abspath(path), common)).as_posix()
+        files.append(SourceFile(path=path, name=name, size=status.st_size, mark=str(status.st_mtime_ns)))
+    return Source(
+        format=formats[paths[0]], files=tuple(files), text_field=options.text_field, id_field=options.id_field
+    )
+
+
+def _expand(pattern: str) -> list[str]:
+    paths = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
+    files = [path for path in paths if not os.path.isdir(path)]
+    if not glob.has_magic(pattern) and not os.path.lexists(pattern):
+        raise SourceError(f"--data_files: there is no file {pattern}")
+    if not files:
+        what = "is a folder" if not glob.has_magic(pattern) else "matches no file"
+        raise SourceError(f"--data_files: {pattern} {what}; give a file or a glob such as 'corpus/*.parquet'")
+    for path in files:
+        if not os.access(path, os.R_OK):
+            raise SourceError(f"--data_files: {path} cannot be read (a broken link, or no permission)")
+    return files
+
+
+def _format_of(path: str, dataset: str | None) -> Format:
+    if dataset is not None:
+        return cast(Format, FORMATS[dataset])
+    name = path.lower()
+    for suffix in COMPRESSIONS:
+        name = name.removesuffix(suffix)
+    if name.endswith(".parquet"):
+        return "parquet"
+    return "json" if name.endswith(JSON_NAMES) else "text"
+
+
+def _check_columns(source: Source) -> None:
+    """Look for the text column in the first file, so that a wrong name is told before anything is written."""
+    file = source.files[0]
+    try:
+        with source.open(file) as stream:
+            schema = pq.ParquetFile(stream).schema_arrow
+    except pa.ArrowInvalid as error:
+        raise SourceError(f"{file.name} is not a readable Parquet file ({error})") from None
+    for flag, field in (("text_field", source.text_field), ("id_field", source.id_field)):
+        if field is not None and field not in schema.names:
+            raise SourceError(
+                f"--{flag} is {field!r}, which {file.name} lacks; its columns are: {', '.join(schema.names)}"
+            )
+    kind = schema.field(source.text_field).type
+    if not is_text(kind):
+        raise SourceError(f"--text_field {source.text_field!r} of {file.name} holds {kind}, text (string) was required")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is text: a string of any width, or a dictionary of strings."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
