@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from hub_server import Hub
@@ -40,3 +41,14 @@ def hub() -> Iterator[Hub]:
     _hub.reset()
     yield _hub
     _hub.reset()
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of no length, in bosrow and in huggingface_hub (whose shortest is a second)."""
+    from huggingface_hub.utils import _http
+
+    import bosrow.data.hub
+
+    monkeypatch.setattr(bosrow.data.hub, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))

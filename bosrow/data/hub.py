@@ -208,7 +208,12 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
     info = HfApi().dataset_info(dataset, revision=revision)
     commit = info.sha
     assert commit is not None  # left out only when `expand` asks for other fields
-    for name in sorted(CONFIGURATION_FILES & {sibling.rfilename for sibling in info.siblings or ()}):
+    listed = {sibling.rfilename for sibling in info.siblings or ()}
+    for name in sorted(listed - CONFIGURATION_FILES)[-1:]:
+        # A gated data set lists its files to everyone; only asking for one says whether they may be read.
+        with _listed_file():
+            get_hf_file_metadata(hf_hub_url(dataset, name, repo_type="dataset", revision=commit))
+    for name in sorted(listed & CONFIGURATION_FILES):
         # Into the cache, where `datasets` finds it: left to itself, it takes a failed request for a missing file.
         with _listed_file():
             hf_hub_download(dataset, name, repo_type="dataset", revision=commit)
@@ -223,9 +228,6 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
         raise SourceError(f"{dataset}, config {builder.config.name!r}, split {split!r}, has no files")
     file_format = _common_format(dataset, paths)
     _check_reading_settings(dataset, file_format, builder.config)
-    # A gated data set lists its files to everyone; only this request says whether they may be read.
-    with _listed_file():
-        get_hf_file_metadata(hf_hub_url(dataset, paths[0], repo_type="dataset", revision=commit))
     return HubDataset(
         dataset=dataset,
         config=builder.config.name,

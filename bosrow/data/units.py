@@ -15,6 +15,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -184,9 +185,16 @@ def _utf8_of(column: pa.Array) -> Iterator[memoryview | None]:
 def _parquet(source: Source, index: int) -> pq.ParquetFile:
     file = source.files[index]
     try:
-        return pq.ParquetFile(source.open(file), page_checksum_verification=True)
+        return pq.ParquetFile(source.open(file), metadata=_footer(source, index), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise BadRowError(f"{file.name} is not a readable Parquet file ({_first_line(error)})") from None
+
+
+@lru_cache(maxsize=2)
+def _footer(source: Source, index: int) -> pq.FileMetaData:
+    """Kept from row group to row group: on the Hub a footer is often a megabyte, and two requests."""
+    with source.open(source.files[index]) as stream:
+        return pq.read_metadata(stream)
 
 
 def _columns(source: Source, parquet: pq.ParquetFile, index: int) -> list[str]:
