@@ -36,7 +36,12 @@ def replace_file(path: Path, *chunks: bytes | memoryview) -> None:
     with open(temporary, "wb") as file:
         for chunk in chunks:
             file.write(chunk)
-        file.flush()
+    replace_with(temporary, path)
+
+
+def replace_with(temporary: Path, path: Path) -> None:
+    """Put the complete file `temporary` in the place of `path`: fsync, replace, fsync of the folder."""
+    with open(temporary, "rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
     sync_folder(path.parent)

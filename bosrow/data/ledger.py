@@ -22,7 +22,8 @@ class Ledger:
     tokens_placed: int = 0
     tokens_cropped_long: int = 0  # of documents longer than a row
     tokens_cropped_fit: int = 0  # of documents that a row could have held, cropped to close one
-    tokens_tail: int = 0
+    tokens_tail: int = 0  # of the unfilled last row
+    tokens_dropped: Counter[str] = field(default_factory=Counter)  # by reason
     added_bos: int = 0
     tokens_repeated: int = 0
     rows: int = 0
@@ -46,6 +47,7 @@ class Ledger:
     def check(self, row_tokens: int, tokens_held: int, documents_held: int) -> None:
         """Raise BosrowError unless everything balances."""
         kept = self.tokens_placed + self.tokens_cropped + self.tokens_tail + tokens_held
+        kept += self.tokens_dropped.total()
         in_rows = self.tokens_placed + self.added_bos + self.tokens_repeated
         documents = self.documents_whole + self.documents_split + self.documents_cropped + documents_held
         for what, one, other in (
@@ -65,7 +67,7 @@ class Ledger:
             "tokens_cropped_long": self.tokens_cropped_long,
             "tokens_cropped_fit": self.tokens_cropped_fit,
             "tokens_tail": self.tokens_tail,
-            "tokens_dropped": {},
+            "tokens_dropped": dict(sorted(self.tokens_dropped.items())),
             "tokens_held": tokens_held,
             "added_bos": self.added_bos,
             "tokens_repeated": self.tokens_repeated,
@@ -82,6 +84,7 @@ class Ledger:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Ledger":
         """The ledger that `as_json` wrote."""
-        derived = ("tokens_cropped", "tokens_dropped", "tokens_held", "documents_held")
+        derived = ("tokens_cropped", "tokens_held", "documents_held")
         counts = {name: count for name, count in value.items() if name not in derived}
-        return cls(**counts | {"documents_dropped": Counter(counts["documents_dropped"])})
+        dropped = {name: Counter(counts[name]) for name in ("tokens_dropped", "documents_dropped")}
+        return cls(**counts | dropped)

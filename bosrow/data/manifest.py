@@ -74,9 +74,10 @@ class Manifest:
 
 
 def data_fingerprint(meta: dict[str, Any]) -> str:
-    """SHA-256 over what the rows are: sizes, tokenizer, policy, ledger and each file's checksum.
+    """SHA-256 over what the rows are: sizes, tokenizer, policy, ledger and each shard's checksum.
 
-    Times, paths and speeds are left out, so the same source and options give the same fingerprint anywhere.
+    Times, paths and speeds are left out, and so is the provenance, whose Parquet bytes depend on pyarrow's
+    version: the same source and options give the same fingerprint anywhere.
     """
     own = meta["bosrow"]
     content = {
@@ -87,7 +88,7 @@ def data_fingerprint(meta: dict[str, Any]) -> str:
         "tokenizer": own["tokenizer"]["vocabulary_sha256"],
         "policy": own["policy"],
         "ledger": own["ledger"],
-        "files": [[item["name"], item["rows"], item["sha256"]] for item in own["shards"] + own["provenance"]],
+        "files": [[item["name"], item["rows"], item["sha256"]] for item in own["shards"]],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import bosrow
-from bosrow.data.manifest import SCHEMA, ShardInfo, as_entries
+from bosrow.data.manifest import SCHEMA, ProvenanceInfo, ShardInfo, as_entries
 from bosrow.data.options import FREE, PrepareOptions
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import Gpt2Tokenizer
@@ -29,7 +29,7 @@ def identity(options: PrepareOptions, source: Source | None, tokenizer: Gpt2Toke
     return values | {"vocabulary": tokenizer.vocabulary_sha256, "schema": SCHEMA}
 
 
-def describe(run: "Run", shards: list[ShardInfo]) -> dict[str, Any]:
+def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInfo]) -> dict[str, Any]:
     """The contents of meta.json: the names that existing tools read, then all the rest below `bosrow`."""
     options, tokenizer = run.options, run.tokenizer
     ledgers = {split: ledger.as_json() for split, ledger in run.ledgers.items()}
@@ -79,7 +79,7 @@ def describe(run: "Run", shards: list[ShardInfo]) -> dict[str, Any]:
                 "dataset": run.source.dataset,
                 "revision": run.source.revision,
                 "fingerprint": run.source.fingerprint,
-                "files": len(run.source.files),
+                "files": [file.name for file in run.source.files],
                 "text_bytes": run.text_bytes,
             },
             "tokenizer": {
@@ -90,6 +90,6 @@ def describe(run: "Run", shards: list[ShardInfo]) -> dict[str, Any]:
             },
             "ledger": ledgers,
             "shards": as_entries(shards),
-            "provenance": [],
+            "provenance": as_entries(provenance),
         },
     }

@@ -11,7 +11,7 @@ from bosrow.options import option
 POLICIES = ("crop", "crop-long-first", "keep", "stream")
 LOSSLESS = ("keep", "stream")
 SHARD_TOKENS = 100_000_000  # the usual shard of llm.c's recipes; --shard_rows 0 means as many rows as this holds
-MAX_SEQ_LEN = (1 << 16) - 1  # a column of a row is stored as uint16
+MAX_SEQ_LEN = (1 << 16) - 2  # a piece's length, up to seq_len + 1, is stored as uint16
 
 
 def _cores() -> int:
@@ -44,6 +44,9 @@ class PrepareOptions:
     val_shards: int | None = option(None, help="the first shards are the val split (default: 1, unless --val_fraction)")
     val_fraction: float | None = option(
         None, help="share of documents, chosen by a hash of their tokens, for the val split"
+    )
+    no_provenance: bool = option(
+        False, help="do not record which document is where (drops the tail of keep and stream)"
     )
     max_docs: int = option(0, help="stop after so many documents; 0 means all")
     workers: int = option(_cores(), help="tokenizing processes; 0 tokenizes in the packer's process")

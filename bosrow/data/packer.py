@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.data.ledger import Ledger
-from bosrow.data.packing import Policy, Row
+from bosrow.data.packing import Piece, Policy, Row
+from bosrow.data.provenance import PieceLog
 from bosrow.data.shards import ShardWriter
 
 Tokens = npt.NDArray[np.uint16]
@@ -30,9 +31,18 @@ class HeldDocument:
 class Packer:
     """Places documents into rows. `home` is the split to which documents count while no row holds them."""
 
-    def __init__(self, policy: Policy, writer: ShardWriter, ledgers: dict[str, Ledger], home: str, bos: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        writer: ShardWriter,
+        pieces: PieceLog | None,
+        ledgers: dict[str, Ledger],
+        home: str,
+        bos: int,
+    ) -> None:
         self.policy = policy
         self.writer = writer
+        self.pieces = pieces
         self.ledgers = ledgers
         self.home = home
         self.bos = bos
@@ -47,16 +57,29 @@ class Packer:
             self._write(row)
 
     def finish(self) -> None:
-        """The source has ended: write the last rows, close the last shard, count the tail."""
+        """The source has ended: write the last rows, close the last shard, store and count the tail."""
         for row in self.policy.finish():
             self._write(row)
-        self.writer.close_shard()
+        self._close_shard()
         ledger = self.ledgers[self.home]
+        if self.pieces and not self.policy.lossy:
+            tail = [self._tokens(piece) for piece in self.policy.unfilled]
+            self.pieces.write_tail(self.home, self.policy.unfilled, tail)
+        stored = self.policy.lossy or self.pieces
         for held in self.held.values():
             rest = held.length - held.placed
-            ledger.tokens_tail += rest
+            if stored:
+                ledger.tokens_tail += rest
+            else:
+                ledger.tokens_dropped["tail, by --no_provenance"] += rest
             self._count_document(ledger, held)
         self.held.clear()
+
+    def _close_shard(self) -> None:
+        shard, rows = self.writer.name, self.writer.rows
+        self.writer.close_shard()
+        if self.pieces and rows:
+            self.pieces.close(shard)
 
     def check(self) -> None:
         """Raise BosrowError unless the ledgers balance."""
@@ -69,11 +92,17 @@ class Packer:
             return 0, 0
         return sum(held.length - held.placed for held in self.held.values()), len(self.held)
 
+    def _tokens(self, piece: Piece) -> Tokens:
+        """The tokens of a piece, its added BOS included."""
+        tokens = self.held[piece.document].tokens[piece.offset : piece.offset + piece.length - piece.added_bos]
+        return np.concatenate(([np.uint16(self.bos)], tokens)) if piece.added_bos else tokens
+
     def _write(self, row: Row) -> None:
         ledger = self.ledgers[self.writer.split]
         room = self.writer.next_row()
         column = 0
-        for document, offset, length, added_bos in row.pieces:
+        for piece in row.pieces:
+            document, offset, length, added_bos = piece
             held = self.held[document]
             end = offset + length - added_bos
             if added_bos:
@@ -90,7 +119,11 @@ class Packer:
         ledger.rows += 1
         for document in row.done:
             self._done(ledger, self.held.pop(document))
+        if self.pieces:
+            self.pieces.add(self.writer.name, self.writer.rows, row.pieces)
         self.writer.row_done()
+        if self.writer.rows == self.writer.rows_per_shard:
+            self._close_shard()
 
     def _done(self, ledger: Ledger, held: HeldDocument) -> None:
         home = self.ledgers[self.home]
@@ -120,12 +153,16 @@ class Packer:
             [document, held.length, held.placed, held.pieces, len(held.tokens)] for document, held in self.held.items()
         ]
         value = {"policy": self.policy.state(), "shards": self.writer.state(), "held": documents}
+        if self.pieces:
+            value["pieces"] = self.pieces.state(self.writer.name)
         return value, [held.tokens for held in self.held.values()]
 
     def restore(self, value: dict[str, Any], tokens: Tokens) -> Tokens:
         """Go on from what `state` returned; return the part of `tokens` that is not this packer's."""
         self.policy.restore(value["policy"])
         self.writer.restore(value["shards"])
+        if self.pieces:
+            self.pieces.restore(value["pieces"])
         for document, length, placed, pieces, stored in value["held"]:
             self.held[document] = HeldDocument(tokens[:stored].copy(), length, placed, pieces)
             tokens = tokens[stored:]

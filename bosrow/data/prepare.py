@@ -24,6 +24,8 @@ from bosrow.data.packer import Packer
 from bosrow.data.packing import make_policy
 from bosrow.data.pool import open_pool
 from bosrow.data.progress import Progress, print_summary
+from bosrow.data.provenance import FOLDER as PROVENANCE
+from bosrow.data.provenance import DocumentLog, PieceLog
 from bosrow.data.shards import ShardWriter
 from bosrow.data.source import Source, find_source
 from bosrow.data.state import STATE, read_state, write_state
@@ -34,7 +36,7 @@ from bosrow.errors import BadRowError, DataSetError, Interrupted, SourceError
 from bosrow.files import AppendFile, folder_lock, sync_folder
 
 BAD_ROWS = "bad_rows.jsonl"
-OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", ".lock", ".owner.json"}
+OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", ".lock", ".owner.json", PROVENANCE}
 
 
 def prepare(options: PrepareOptions) -> None:
@@ -74,9 +76,13 @@ class Run:
         self.bad_rows: AppendFile | None = None
         self.ledgers = {split: Ledger() for split in SPLITS}
         self.packers = self._make_packers()
+        self.document_log: DocumentLog | None = None
         saved = read_state(options.out_dir)
+        self.source = Source.from_json(saved[0]["source"]) if saved else source or find_source(options)
+        if not options.no_provenance:
+            names = [file.name for file in self.source.files]
+            self.document_log = DocumentLog(options.out_dir, names, options.id_field is not None)
         if saved is None:
-            self.source = source or find_source(options)
             _delete(options.out_dir, keep=set())
             self.checkpoint()
         else:
@@ -99,7 +105,8 @@ class Run:
                 options.rows_per_shard,
                 split_of=lambda shard: "val" if shard < val_shards else home,
             )
-            return Packer(policy, writer, self.ledgers, home, self.tokenizer.bos_token_id)
+            pieces = None if options.no_provenance else PieceLog(options.out_dir)
+            return Packer(policy, writer, pieces, self.ledgers, home, self.tokenizer.bos_token_id)
 
         if options.val_by_hash:
             return {split: packer(split, 0) for split in SPLITS}
@@ -136,6 +143,8 @@ class Run:
                     next_checkpoint = time.monotonic() + options.checkpoint_seconds
             for packer in self.packers.values():
                 packer.finish()
+            if self.document_log:
+                self.document_log.close()
             self.seconds = seconds_before + time.monotonic() - began - pool.seconds_before_work
 
     def _kept_tokens(self) -> int:
@@ -154,11 +163,14 @@ class Run:
         for bad in batch.bad:
             self._drop(*bad)
         kept, start = self._kept_tokens(), 0
-        for length, in_val in zip(batch.lengths, batch.in_val, strict=True):
+        for place, length, in_val, name in zip(batch.places, batch.lengths, batch.in_val, batch.ids, strict=True):
             if self._enough():
                 return
             stop = start + (min(length, kept) if kept else length)
-            self.packers["val" if in_val else "train"].add(self.documents, batch.tokens[start:stop], length)
+            split = "val" if in_val else "train"
+            self.packers[split].add(self.documents, batch.tokens[start:stop], length)
+            if self.document_log:
+                self.document_log.add(place, length, None if self.options.val_by_shards else split, name)
             self.documents += 1
             start = stop
         self.taken += batch.documents
@@ -204,13 +216,21 @@ class Run:
             "bad_rows_bytes": self.bad_rows.length if self.bad_rows else 0,
             "ledgers": {split: ledger.as_json() for split, ledger in self.ledgers.items()},
             "packers": states,
+            "document_log": self.document_log.state() if self.document_log else None,
         }
         write_state(self.options.out_dir, value, tokens)
+        for log in self._logs():
+            for path in log.outdated:
+                path.unlink()
+            log.outdated.clear()
+
+    def _logs(self) -> list[PieceLog | DocumentLog]:
+        logs = [self.document_log, *(packer.pieces for packer in self.packers.values())]
+        return [log for log in logs if log is not None]
 
     def _restore(self, value: dict[str, Any], tokens: Any, source: Source | None) -> None:
         """Go on from a state file, if source and options are those that it was begun with."""
         folder = self.options.out_dir
-        self.source = Source.from_json(value["source"])
         _check_same(value["identity"], identity(self.options, source or self.source, self.tokenizer), folder)
         if source is not None:
             _check_unchanged(self.source, source)
@@ -222,9 +242,10 @@ class Run:
             tokens = packer.restore(value["packers"][split], tokens)
         if value["bad_rows_bytes"]:
             self.bad_rows = AppendFile(folder / BAD_ROWS, value["bad_rows_bytes"])
-        _delete(
-            folder, keep={STATE, BAD_ROWS} | {name for packer in self.packers.values() for name in packer.writer.files}
-        )
+        if self.document_log:
+            self.document_log.restore(value["document_log"])
+        shards = {name for packer in self.packers.values() for name in packer.writer.files}
+        _delete(folder, keep={STATE, BAD_ROWS} | shards | {name for log in self._logs() for name in log.files})
 
     def finish(self) -> dict[str, Any]:
         """Check the ledger, write meta.json, remove the state. Returns what meta.json holds."""
@@ -237,10 +258,11 @@ class Run:
             raise self._no_training_rows()
         if self.bad_rows:
             self.bad_rows.sync()
-        meta = describe(self, shards)
+        provenance = sorted((info for log in self._logs() for info in log.closed), key=lambda info: info.name)
+        meta = describe(self, shards, provenance)
         write_manifest(self.options.out_dir, meta)
-        (self.options.out_dir / STATE).unlink()
-        sync_folder(self.options.out_dir)
+        keep = {META, BAD_ROWS} | {shard.name for shard in shards} | {info.name for info in provenance}
+        _delete(self.options.out_dir, keep)
         return meta
 
     def _no_training_rows(self) -> SourceError:
@@ -295,11 +317,13 @@ def _check_unchanged(then: Source, now: Source) -> None:
 
 
 def _delete(folder: Path, keep: set[str]) -> None:
-    """Delete what earlier runs left in `folder`, but for `keep` (and the lock)."""
-    for name in os.listdir(folder):
-        ours = name in OUR_FILES - {".lock", ".owner.json"} or SHARD_NAME.fullmatch(name)
-        if ours and name not in keep:
-            (folder / name).unlink()
+    """Delete what earlier runs left in `folder` and its provenance, but for the names in `keep` (and the lock)."""
+    for path in (*folder.iterdir(), *(folder / PROVENANCE).glob("*")):
+        ours = path.parent.name == PROVENANCE or path.name in OUR_FILES or SHARD_NAME.fullmatch(path.name)
+        if ours and path.name not in keep | {".lock", ".owner.json", PROVENANCE}:
+            path.unlink()
+    if (folder / PROVENANCE).exists():
+        sync_folder(folder / PROVENANCE)
     sync_folder(folder)
 
 

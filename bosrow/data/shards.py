@@ -1,8 +1,7 @@
 """Writes rows into shards: raw little-endian uint16, `row_tokens` a row, no header.
 
-Rows are collected in a block and written a block at a time. A shard is closed (durable, its checksum known)
-when it has `rows_per_shard` rows; the last may be short. After a stop the writer goes on from a state: the
-open shard is cut back to the rows that the state counts, shards begun later are deleted.
+Rows are collected in a block and written a block at a time. A closed shard is durable and its checksum known.
+After a stop the writer goes on from a state: the open shard is cut back to the rows that the state counts.
 """
 
 from collections.abc import Callable
@@ -47,16 +46,12 @@ class ShardWriter:
         """Room for the next row, shape (row_tokens,): the caller fills all of it, then calls `row_done`."""
         return self._block[self._waiting]
 
-    def row_done(self) -> bool:
-        """Count the row just filled; return whether it closed a shard."""
+    def row_done(self) -> None:
+        """Count the row just filled. Once there are `rows_per_shard`, the caller calls `close_shard`."""
         self._waiting += 1
         self.rows += 1
-        full = self.rows == self.rows_per_shard
-        if full:
-            self.close_shard()
-        elif self._waiting == len(self._block):
+        if self._waiting == len(self._block):
             self._write_block()
-        return full
 
     def close_shard(self) -> None:
         """Make the open shard durable and final; without rows there is none."""

@@ -1,0 +1,267 @@
+"""Which document is at which place of which row: written beside the shards, read back by number.
+
+`provenance/documents_NNNNNN.parquet` has a line for each document, `{split}_NNNNNN.parquet` a line for each piece
+of a shard's rows, `{split}_tail.parquet` the unfilled last row of a policy that loses nothing, tokens included.
+While one of these files is open its lines stand in an append-only file of fixed-size records, which a resumed
+run cuts back like a shard; they become Parquet, in row groups of a fixed size, when the file is complete. Cost:
+about 10 bytes a piece and a few microseconds a document.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bosrow.data.manifest import ProvenanceInfo
+from bosrow.data.packing import Piece
+from bosrow.files import AppendFile, replace_with, sha256_of, sync_folder
+
+FOLDER = "provenance"
+DOCUMENTS_PER_FILE = 1_000_000
+ROW_GROUP_LINES = 1 << 17
+FLUSH_RECORDS = 4096
+FLUSH_BYTES = 1 << 16
+
+PIECE = np.dtype(
+    [("row", "<u4"), ("column", "<u2"), ("length", "<u2"), ("document", "<u8"), ("offset", "<u4"), ("added_bos", "?")]
+)
+DOCUMENT = np.dtype([("source_file", "<u4"), ("source_row", "<u8"), ("tokens", "<u4"), ("split", "i1")])
+SPLIT_CODES = {"train": 0, "val": 1, None: -1}  # None: --val_shards, where rows have a split and documents have none
+# Numbers that grow from line to line shrink to almost nothing as differences.
+DELTA = "DELTA_BINARY_PACKED"
+PIECE_ENCODINGS = {"row": DELTA, "column": DELTA, "length": DELTA, "document": DELTA, "offset": DELTA}
+DOCUMENT_ENCODINGS = {"document": DELTA, "source_row": DELTA, "tokens": DELTA}
+
+
+class RecordFile:
+    """An open file of fixed-size records that becomes a Parquet file when it is complete."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], records: int = 0) -> None:
+        self.dtype = dtype
+        self.file = AppendFile(path, records * dtype.itemsize)
+        self.waiting: list[tuple[Any, ...]] = []
+
+    def __len__(self) -> int:
+        return self.file.length // self.dtype.itemsize + len(self.waiting)
+
+    def add(self, record: tuple[Any, ...]) -> None:
+        """Append one record."""
+        self.waiting.append(record)
+        if len(self.waiting) >= FLUSH_RECORDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all records to the operating system."""
+        self.file.write(np.array(self.waiting, self.dtype).tobytes())
+        self.waiting.clear()
+
+    def sync(self) -> None:
+        """Make all records durable."""
+        self.flush()
+        self.file.sync()
+
+    def chunks(self) -> Iterator[npt.NDArray[np.void]]:
+        """All records, a row group's worth at a time."""
+        self.flush()
+        with open(self.file.path, "rb") as file:
+            while data := file.read(ROW_GROUP_LINES * self.dtype.itemsize):
+                yield np.frombuffer(data, self.dtype)
+
+
+class PieceLog:
+    """The pieces of one packer's rows, in a file for each shard."""
+
+    def __init__(self, out_dir: Path) -> None:
+        self.folder = out_dir / FOLDER
+        self.folder.mkdir(exist_ok=True)
+        self.closed: list[ProvenanceInfo] = []
+        self.outdated: list[Path] = []  # record files that no state will name again
+        self._open: RecordFile | None = None
+
+    def add(self, shard: str, row: int, pieces: list[Piece]) -> None:
+        """Record the pieces of a row (counted within the shard)."""
+        if self._open is None:
+            self._open = RecordFile(self._path(shard), PIECE)
+        column = 0
+        for document, offset, length, added_bos in pieces:
+            self._open.add((row, column, length, document, offset, added_bos))
+            column += length
+
+    def close(self, shard: str) -> None:
+        """The shard is complete: write its pieces as Parquet."""
+        assert self._open is not None
+        path = self.folder / f"{Path(shard).stem}.parquet"
+        tables = (pa.table({name: chunk[name] for name in PIECE.names or ()}) for chunk in self._open.chunks())
+        self.closed.append(write_parquet(path, tables, PIECE_ENCODINGS))
+        self._open.file.close()
+        self.outdated.append(self._open.file.path)
+        self._open = None
+
+    def write_tail(self, split: str, pieces: list[Piece], tokens: list[npt.NDArray[np.uint16]]) -> None:
+        """Store the unfilled last row, of which no shard has a token."""
+        table = pa.table(
+            {
+                "document": pa.array([piece.document for piece in pieces], pa.uint64()),
+                "offset": pa.array([piece.offset for piece in pieces], pa.uint32()),
+                "length": pa.array([piece.length for piece in pieces], pa.uint16()),
+                "added_bos": pa.array([piece.added_bos for piece in pieces], pa.bool_()),
+                "tokens": pa.array(tokens, pa.list_(pa.uint16())),
+            }
+        )
+        self.closed.append(write_parquet(self.folder / f"{split}_tail.parquet", iter([table]), {}))
+
+    def state(self, shard: str) -> dict[str, Any]:
+        """Make all pieces durable and say how many the open shard has."""
+        if self._open:
+            self._open.sync()
+            sync_folder(self.folder)
+        closed = [asdict(info) for info in self.closed]
+        return {"closed": closed, "open": [shard, len(self._open)] if self._open else None}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.closed = [ProvenanceInfo(**info) for info in state["closed"]]
+        if state["open"]:
+            shard, records = state["open"]
+            self._open = RecordFile(self._path(shard), PIECE, records)
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the files that exist according to this log."""
+        return {info.name for info in self.closed} | ({self._open.file.path.name} if self._open else set())
+
+    def _path(self, shard: str) -> Path:
+        return self.folder / f"{Path(shard).stem}.pieces"
+
+
+class DocumentLog:
+    """A line for each document, in order of reading. `names` are the source's files; `with_ids` keeps ids too."""
+
+    def __init__(self, out_dir: Path, names: list[str], with_ids: bool) -> None:
+        self.folder = out_dir / FOLDER
+        self.folder.mkdir(exist_ok=True)
+        self.names = names
+        self.with_ids = with_ids
+        self.closed: list[ProvenanceInfo] = []
+        self.outdated: list[Path] = []
+        self._open: RecordFile | None = None
+        self._ids: AppendFile | None = None
+        self._waiting_ids = bytearray()
+
+    def add(self, place: tuple[int, int], tokens: int, split: str | None, document_id: str | None) -> None:
+        """Record the next document: (file, row) in the source, its length, the split that a hash gave it."""
+        if self._open is None:
+            self._open = RecordFile(self._path("documents"), DOCUMENT)
+            self._ids = AppendFile(self._path("ids")) if self.with_ids else None
+        self._open.add((*place, tokens, SPLIT_CODES[split]))
+        if self._ids:
+            text = (document_id or "").encode(errors="replace")
+            self._waiting_ids += (NO_ID if document_id is None else len(text)).to_bytes(4, "little") + text
+            if len(self._waiting_ids) > FLUSH_BYTES:
+                self._flush_ids()
+        if len(self._open) == DOCUMENTS_PER_FILE:
+            self.close()
+
+    def close(self) -> None:
+        """Write the open file's documents as Parquet."""
+        if self._open is None:
+            return
+        self._flush_ids()
+        path = self.folder / f"documents_{len(self.closed):06d}.parquet"
+        first = len(self.closed) * DOCUMENTS_PER_FILE
+        self.closed.append(write_parquet(path, self._tables(first), DOCUMENT_ENCODINGS))
+        self._open.file.close()
+        self.outdated.append(self._open.file.path)
+        if self._ids:
+            self._ids.close()
+            self.outdated.append(self._ids.path)
+        self._open = self._ids = None
+
+    def _flush_ids(self) -> None:
+        if self._ids and self._waiting_ids:
+            self._ids.write(bytes(self._waiting_ids))
+            self._waiting_ids.clear()
+
+    def _tables(self, first: int) -> Iterator[pa.Table]:
+        assert self._open is not None
+        ids = read_ids(self._ids.path) if self._ids else None
+        names = pa.array(self.names, pa.string())
+        for chunk in self._open.chunks():
+            columns = {
+                "document": np.arange(first, first + len(chunk), dtype=np.uint64),
+                "source_file": pa.DictionaryArray.from_arrays(chunk["source_file"].astype(np.int32), names),
+                "source_row": chunk["source_row"],
+                "tokens": chunk["tokens"],
+                "split": pa.DictionaryArray.from_arrays(
+                    pa.array(chunk["split"], pa.int8(), mask=chunk["split"] < 0), pa.array(["train", "val"])
+                ),
+            }
+            if ids is not None:
+                columns["id"] = pa.array([next(ids) for _ in range(len(chunk))], pa.string())
+            first += len(chunk)
+            yield pa.table(columns)
+
+    def state(self) -> dict[str, Any]:
+        """Make all lines durable and say how many there are."""
+        if self._open:
+            self._open.sync()
+            if self._ids:
+                self._flush_ids()
+                self._ids.sync()
+            sync_folder(self.folder)
+        return {
+            "closed": [asdict(info) for info in self.closed],
+            "records": len(self._open) if self._open else 0,
+            "ids_bytes": self._ids.length if self._ids else 0,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.closed = [ProvenanceInfo(**info) for info in state["closed"]]
+        if state["records"]:
+            self._open = RecordFile(self._path("documents"), DOCUMENT, state["records"])
+            self._ids = AppendFile(self._path("ids"), state["ids_bytes"]) if self.with_ids else None
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the files that exist according to this log."""
+        opened = {self._open.file.path.name} if self._open else set()
+        return {info.name for info in self.closed} | opened | ({self._ids.path.name} if self._ids else set())
+
+    def _path(self, kind: str) -> Path:
+        return self.folder / f"documents_{len(self.closed):06d}.{kind}"
+
+
+NO_ID = 0xFFFFFFFF  # the length that stands for a document without an id
+
+
+def read_ids(path: Path) -> Iterator[str | None]:
+    """The ids of an open documents file, in order."""
+    with open(path, "rb") as file:
+        while head := file.read(4):
+            length = int.from_bytes(head, "little")
+            yield None if length == NO_ID else file.read(length).decode()
+
+
+def write_parquet(path: Path, tables: Iterator[pa.Table], encodings: dict[str, str]) -> ProvenanceInfo:
+    """Write `tables`, each a row group, durably. The bytes depend on the tables alone."""
+    temporary = path.with_suffix(".parquet.tmp")
+    first = next(tables)
+    dictionary = [name for name in first.column_names if name not in encodings and name != "tokens"]
+    with pq.ParquetWriter(
+        temporary, first.schema, compression="zstd", use_dictionary=dictionary, column_encoding=encodings or None
+    ) as writer:
+        lines = 0
+        for table in (first, *tables):
+            writer.write_table(table, row_group_size=ROW_GROUP_LINES)
+            lines += len(table)
+    info = ProvenanceInfo(
+        name=path.name, rows=lines, bytes=temporary.stat().st_size, sha256=sha256_of(temporary).hexdigest()
+    )
+    replace_with(temporary, path)
+    return info
