@@ -1,0 +1,178 @@
+"""Reads the provenance of a data set: from a row to its documents, from a document to its rows, and all
+documents back from a lossless data set.
+
+Promise: files are checked against the manifest's row counts when opened, and a rebuilt document has exactly the
+tokens that were read, or DataSetError says which is incomplete. Cost: a lookup reads the Parquet row groups that
+can hold the answer; rebuilding is one pass over the shards and keeps only the documents that are not complete yet.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bosrow.data.manifest import SPLITS, Manifest, read_manifest
+from bosrow.data.packing import Piece
+from bosrow.data.provenance import DOCUMENTS_PER_FILE, FOLDER
+from bosrow.errors import DataSetError, OptionError
+
+Tokens = npt.NDArray[np.uint16]
+
+
+class PlacedPiece(NamedTuple):
+    """A piece and its place: `row` counts within the split."""
+
+    split: str
+    row: int
+    column: int
+    piece: Piece
+
+
+@dataclass(frozen=True)
+class DocumentInfo:
+    """A document as it was read. `split` is None where --val_shards gave rows, not documents, to the splits."""
+
+    document: int
+    source_file: str
+    source_row: int
+    tokens: int
+    split: str | None
+    id: str | None
+
+
+class Provenance:
+    """The provenance of the data set in `data_dir`. Raises DataSetError where it has none or does not fit."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.manifest: Manifest = read_manifest(data_dir)
+        self._rows = {info.name: info.rows for info in self.manifest.provenance}
+        if not self._rows:
+            raise DataSetError(f"{data_dir} was prepared with --no_provenance; prepare it again without that flag")
+        lacking = [shard.name for shard in self.manifest.shards if _beside(shard.name) not in self._rows]
+        if lacking:
+            raise DataSetError(f"{data_dir} lacks the provenance of {', '.join(lacking[:5])}; the data set is damaged")
+
+    @cached_property
+    def documents(self) -> int:
+        """How many documents were read."""
+        return sum(rows for name, rows in self._rows.items() if name.startswith("documents_"))
+
+    def document(self, document: int) -> DocumentInfo:
+        """What is known of a document. Raises OptionError if there is none of that number."""
+        if not 0 <= document < self.documents:
+            raise OptionError(f"there is no document {document}; {self.data_dir} has 0 to {self.documents - 1}")
+        name = f"documents_{document // DOCUMENTS_PER_FILE:06d}.parquet"
+        (line,) = self._read(name, [("document", "=", document)]).to_pylist()
+        return DocumentInfo(**{"id": None} | line)
+
+    def pieces_of_row(self, split: str, row: int) -> list[PlacedPiece]:
+        """The pieces of a row (counted within the split), left to right. Raises OptionError if out of range."""
+        shards = self.manifest.shards_of(split)
+        first = 0
+        for shard in shards:
+            if first <= row < first + shard.rows:
+                return self._placed(split, first, self._read(_beside(shard.name), [("row", "=", row - first)]))
+            first += shard.rows
+        raise OptionError(f"there is no {split} row {row}; {self.data_dir} has 0 to {first - 1}")
+
+    def pieces_of_document(self, document: int) -> list[PlacedPiece]:
+        """Where a document is, in order of its offsets; empty if no row holds any of it."""
+        found = []
+        for split in SPLITS:
+            first = 0
+            for shard in self.manifest.shards_of(split):
+                found += self._placed(split, first, self._read(_beside(shard.name), [("document", "=", document)]))
+                first += shard.rows
+        return sorted(found, key=lambda placed: placed.piece.offset)
+
+    def rebuild(self) -> Iterator[tuple[DocumentInfo, Tokens]]:
+        """All documents in order of reading, each with its tokens, own BOS first.
+
+        Raises DataSetError where a document is incomplete (the data set was made by a lossy policy, or is damaged).
+        """
+        streams = {split: self._all_pieces(split) for split in SPLITS}
+        growing: dict[int, tuple[list[Tokens], int]] = {}  # document -> its stretches so far, and their length
+        for info in self._all_documents():
+            if info.split is None:
+                raise DataSetError(f"{self.data_dir} has no split for its documents (it was made with --val_shards)")
+            while growing.get(info.document, ([], 0))[1] < info.tokens:
+                arrived = next(streams[info.split], None)
+                if arrived is None:
+                    raise DataSetError(f"{self.data_dir} holds document {info.document} in part only")
+                (document, offset, _, added_bos), tokens = arrived
+                parts, length = growing.setdefault(document, ([], 0))
+                new = tokens[added_bos + length - offset :]  # a stream row repeats the last token of the one before
+                parts.append(new)
+                growing[document] = parts, length + len(new)
+            parts, _ = growing.pop(info.document)
+            yield info, parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _all_documents(self) -> Iterator[DocumentInfo]:
+        for name in sorted(name for name in self._rows if name.startswith("documents_")):
+            for batch in self._open(name).iter_batches():
+                columns = batch.to_pydict()
+                ids = columns.get("id", [None] * len(batch))
+                yield from map(
+                    DocumentInfo,
+                    columns["document"],
+                    columns["source_file"],
+                    columns["source_row"],
+                    columns["tokens"],
+                    columns["split"],
+                    ids,
+                )
+
+    def _all_pieces(self, split: str) -> Iterator[tuple[Piece, Tokens]]:
+        """Every piece of a split with its tokens, row by row, and then the tail's."""
+        for shard in self.manifest.shards_of(split):
+            shape = (shard.rows, self.manifest.row_tokens)
+            rows = np.memmap(self.data_dir / shard.name, "<u2", "r", shape=shape)
+            for batch in self._open(_beside(shard.name)).iter_batches():
+                names = ("row", "column", "document", "offset", "length", "added_bos")
+                columns = [batch.column(name).to_pylist() for name in names]
+                for row, column, document, offset, length, added_bos in zip(*columns, strict=True):
+                    yield Piece(document, offset, length, added_bos), rows[row, column : column + length]
+        tail = f"{split}_tail.parquet"
+        if tail in self._rows:
+            for line in self._read(tail, None).to_pylist():
+                piece = Piece(line["document"], line["offset"], line["length"], line["added_bos"])
+                yield piece, np.array(line["tokens"], np.uint16)
+
+    def _placed(self, split: str, first: int, table: pa.Table) -> list[PlacedPiece]:
+        return [
+            PlacedPiece(
+                split,
+                first + line["row"],
+                line["column"],
+                Piece(line["document"], line["offset"], line["length"], line["added_bos"]),
+            )
+            for line in table.to_pylist()
+        ]
+
+    def _read(self, name: str, filters: list[tuple[str, str, int]] | None) -> pa.Table:
+        self._open(name).close()
+        return pq.read_table(self.data_dir / FOLDER / name, filters=filters)
+
+    def _open(self, name: str) -> pq.ParquetFile:
+        try:
+            file = pq.ParquetFile(self.data_dir / FOLDER / name)
+        except (pa.ArrowException, OSError) as error:
+            raise DataSetError(f"{self.data_dir / FOLDER / name} is not readable Parquet ({error})") from None
+        if file.metadata.num_rows != self._rows[name]:
+            raise DataSetError(
+                f"{self.data_dir / FOLDER / name} has {file.metadata.num_rows:,} lines, "
+                f"meta.json says {self._rows[name]:,}; the data set is damaged"
+            )
+        return file
+
+
+def _beside(shard: str) -> str:
+    """The provenance file of a shard."""
+    return f"{Path(shard).stem}.parquet"
