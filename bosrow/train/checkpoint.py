@@ -33,8 +33,10 @@ SCHEMA = 1
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
 NAME = re.compile(r"ckpt_(periodic|final)_step(\d{7,})")
-UNFINISHED = ".unfinished_"
+UNFINISHED, DOOMED = ".unfinished_", ".doomed_"
 MOMENTS = ("exp_avg", "exp_avg_sq")
+
+Kind = Literal["periodic", "final"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class RunState:
 
 def save_checkpoint(
     run_dir: Path,
-    kind: Literal["periodic", "final"],
+    kind: Kind,
     model: GPT2,
     optimizer: torch.optim.AdamW,
     state: RunState,
@@ -97,7 +99,7 @@ def _seal(content: dict[str, Any]) -> str:
 
 def _remove(folder: Path) -> None:
     """Delete a checkpoint so that no half of it is ever taken for one."""
-    doomed = folder.with_name(UNFINISHED + folder.name)
+    doomed = folder.with_name(DOOMED + folder.name)
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)
     shutil.rmtree(doomed)
@@ -169,7 +171,7 @@ def require_same_identity(folder: Path, here: dict[str, Any]) -> None:
 
 def prune(run_dir: Path, keep: int) -> None:
     """Delete all but the `keep` newest checkpoints (0: keep all), and what an interrupted save has left."""
-    for folder in run_dir.glob(f"{UNFINISHED}*"):
+    for folder in [*run_dir.glob(f"{UNFINISHED}*"), *run_dir.glob(f"{DOOMED}*")]:
         shutil.rmtree(folder)
     for folder in checkpoints(run_dir)[keep:] if keep else ():
         _remove(folder)

@@ -21,7 +21,7 @@ from bosrow.data.sampler import RowOrder
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
 from bosrow.files import folder_lock, sha256_of
 from bosrow.train import checkpoint
-from bosrow.train.checkpoint import RunState
+from bosrow.train.checkpoint import Kind, RunState
 from bosrow.train.curve import draw_curve
 from bosrow.train.device import choose_dtype, peak_flops
 from bosrow.train.distributed import StopRequest, World, joined_world
@@ -170,7 +170,8 @@ class Run:
         with self._progress() as self.progress:
             if not self.state.evaluated:
                 self._evaluate()
-                self._save()
+                if self.state.step == self.options.max_train_steps and self.options.save_every:
+                    self._save("final")
             self._train(trained, stop)
 
     def _require_same_data(self) -> None:
@@ -294,7 +295,7 @@ class Run:
                 self._interrupted()
             self._evaluate()
             if self._due(options.save_every):
-                self._save()
+                self._save("final" if self.state.step == options.max_train_steps else "periodic")
 
     def _batches(self) -> Batches:
         return Batches(
@@ -392,7 +393,9 @@ class Run:
             return
         records = self.folder.read_scalars()
         last = [record for record in records if record["type"] == "scalars"][-1]
-        self.folder.step_metrics({"step": step, **{ours: last[theirs] for ours, theirs in STEP_METRICS.items()}, **found})
+        self.folder.step_metrics(
+            {"step": step, **{ours: last[theirs] for ours, theirs in STEP_METRICS.items()}, **found}
+        )
         draw_curve(records, self.folder.path / "loss_curve.png", self.folder.path.name)
 
     def _validate(self, rows: Rows) -> dict[str, Any]:
@@ -415,19 +418,18 @@ class Run:
         if text is not None:
             self.progress.note(f"step {self.state.step:,}  the model writes: {text}")
 
-    def _save(self) -> None:
+    def _save(self, kind: Kind) -> None:
         """Write a checkpoint on the main rank; what it counts on is made durable before."""
         self.folder.sync()
         if not self.world.is_main:
             return
-        final = self.state.step == self.options.max_train_steps
         folder = checkpoint.save_checkpoint(
-            self.folder.path, "final" if final else "periodic", self.model, self.optimizer, self.state, self.identity
+            self.folder.path, kind, self.model, self.optimizer, self.state, self.identity
         )
         checkpoint.prune(self.folder.path, self.options.keep_checkpoints)
         self.progress.note(f"step {self.state.step:,}  saved {folder}")
 
     def _interrupted(self) -> None:
-        self._save()
+        self._save("periodic")
         self.world.wait_for_all()
         raise Interrupted(f"stopped after step {self.state.step:,}; the same command goes on from there")

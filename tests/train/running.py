@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,17 @@ def command(data_dir: Path, run_dir: Path, flags: str, ranks: int = 0, program: 
     return [sys.executable, *(torchrun if ranks else []), *bosrow, *arguments(data_dir, run_dir, flags)]
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
+def start(arguments: list[str], environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
     """Start a command with one thread a process; its output is read together at the end."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    environment = {**environment, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     return subprocess.Popen(
         arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
-def run(arguments: list[str]) -> str:
+def run(arguments: list[str], environment: Mapping[str, str] = os.environ) -> str:
     """Run a command that has to succeed; its output."""
-    process = start(arguments)
+    process = start(arguments, environment)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return output

@@ -1,0 +1,214 @@
+"""Stopped, killed, damaged, on other numbers of ranks: the run goes on as if nothing had happened."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from running import command, losses, read_lines, rows_by_step, run, scalars, start, train_here, wait_for_step
+from synthetic import write_data_set
+
+from bosrow.data.sampler import RowOrder
+from bosrow.train import load_model, loop
+
+HERE = Path(__file__).parent
+
+
+def weights(folder):
+    return load_model(folder)[0].state_dict()
+
+
+def assert_same_run(one: Path, other: Path, final: str) -> None:
+    """Bit for bit the same losses, norms, rows and final weights."""
+    assert scalars(one) == scalars(other)
+    assert rows_by_step(one) == rows_by_step(other)
+    expected, found = weights(one / final), weights(other / final)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_killed_at_50_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(data_dir, tmp_path):
+    flags = "--max_train_steps 70 --save_every 1 --eval_every 20 --exposure_every 1 --keep_checkpoints 2"
+    train_here(data_dir, tmp_path / "whole", flags)
+    program = [
+        sys.executable,
+        str(HERE / "kill_points.py"),
+        str(data_dir),
+        str(tmp_path / "killed"),
+        "50",
+        *flags.split(),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    output = run(program, environment)
+    places = re.findall(r"^killed at (\S+) \S*?/killed/?(\S*)$", output, re.MULTILINE)
+    assert len(places) == 50
+    assert sum(".unfinished_" in path for _, path in places) > 10, "few kills fell inside a save"
+    assert_same_run(tmp_path / "whole", tmp_path / "killed", "ckpt_final_step0000070")
+    assert not list((tmp_path / "killed").glob(".*_ckpt_*"))
+
+
+def test_sigterm_saves_and_leaves_with_75_and_the_same_command_goes_on(data_dir, tmp_path):
+    flags = "--max_train_steps 500 --save_every 0 --eval_every 250 --exposure_every 1"
+    line = command(data_dir, tmp_path / "stopped", flags)
+    process = start(line)
+    wait_for_step(tmp_path / "stopped", 5, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert re.search(r"stopped after step \d+; the same command goes on from there$", output)
+    assert "Traceback" not in output
+    assert "going on from" in run(line)
+    train_here(data_dir, tmp_path / "whole", flags)
+    assert scalars(tmp_path / "whole") == scalars(tmp_path / "stopped")
+    assert rows_by_step(tmp_path / "whole") == rows_by_step(tmp_path / "stopped")
+
+
+@pytest.mark.parametrize("stop_at", [3, 4, 8])
+def test_evaluations_that_a_stop_left_out_are_made_up_for(data_dir, tmp_path, monkeypatch, stop_at):
+    flags = "--max_train_steps 8 --save_every 4 --eval_every 4"
+    train_here(data_dir, tmp_path / "whole", flags)
+    step, numbers = loop.optimizer_step, itertools.count(1)
+
+    def signalled(*arguments, **named):
+        if next(numbers) == stop_at:
+            signal.raise_signal(signal.SIGTERM)
+            named["stop_asked"] = True  # as if it had come just before the step
+        return step(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "optimizer_step", signalled)
+        assert train_here(data_dir, tmp_path / "stopped", flags) == 75
+    assert max(line["step"] for line in scalars(tmp_path / "stopped")) == stop_at
+    assert train_here(data_dir, tmp_path / "stopped", flags) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped", "ckpt_final_step0000008")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "config.json", "state.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(data_dir, tmp_path, capsys, file, damage):
+    flags = "--max_train_steps 6 --save_every 2 --eval_every 0"
+    train_here(data_dir, tmp_path / "whole", flags)
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    path = tmp_path / "run" / "ckpt_final_step0000006" / file
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content[: len(content) // 2] if damage == "truncate" else content)
+    if damage == "remove":
+        path.unlink()
+    capsys.readouterr()
+    assert train_here(data_dir, tmp_path / "run", flags) == 0
+    output = capsys.readouterr().out
+    assert re.search(rf"warning: passing over a damaged checkpoint: .*{file}", output)
+    assert f"going on from {tmp_path / 'run' / 'ckpt_periodic_step0000004'}" in output
+    assert_same_run(tmp_path / "whole", tmp_path / "run", "ckpt_final_step0000006")
+
+
+def test_other_data_and_other_options_are_refused_with_the_difference(data_dir, tmp_path, capsys):
+    flags = "--max_train_steps 4 --save_every 2"
+    train_here(data_dir, tmp_path / "run", flags)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    other_data = write_data_set(tmp_path / "other", train_rows=100, seq_len=16, seed=5)
+    assert train_here(data_dir, tmp_path / "run", f"{flags} --learning_rate 0.5 --n_layer 1") == 2
+    message = capsys.readouterr().err
+    assert re.search(r"^ +this command +the checkpoint$", message, re.MULTILINE)
+    assert re.search(r"^  learning_rate +0\.5 +0\.003$", message, re.MULTILINE)
+    assert re.search(r"^  model\.n_layer +1 +2$", message, re.MULTILINE)
+    assert "seed" not in message
+    assert train_here(other_data, tmp_path / "run", flags) == 2
+    assert re.search(r"^  data +[0-9a-f]{64} +[0-9a-f]{64}$", capsys.readouterr().err, re.MULTILINE)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_says_so_and_changes_nothing(data_dir, tmp_path, capsys):
+    flags = "--max_train_steps 4 --save_every 2 --eval_every 2"
+    train_here(data_dir, tmp_path, flags)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert train_here(data_dir, tmp_path, flags) == 0
+    assert "is finished: step 4 of 4" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_resume_off_never_touches_a_used_run_folder(data_dir, tmp_path, capsys):
+    assert train_here(data_dir, tmp_path, "--max_train_steps 2 --resume off") == 0
+    assert train_here(data_dir, tmp_path, "--max_train_steps 2 --resume off") == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_only_the_newest_checkpoints_are_kept(data_dir, tmp_path):
+    train_here(data_dir, tmp_path, "--max_train_steps 10 --save_every 2 --keep_checkpoints 2")
+    assert sorted(path.name for path in tmp_path.glob("ckpt_*")) == [
+        "ckpt_final_step0000010",
+        "ckpt_periodic_step0000008",
+    ]
+
+
+def test_a_second_process_is_kept_out_of_a_run_folder(data_dir, tmp_path):
+    process = start(command(data_dir, tmp_path, "--max_train_steps 100000 --save_every 0 --eval_every 0"))
+    wait_for_step(tmp_path, 1, process)
+    second = start(command(data_dir, tmp_path, "--max_train_steps 100000 --save_every 0 --eval_every 0"))
+    output, _ = second.communicate(timeout=60)
+    process.kill()
+    process.communicate()
+    assert second.returncode == 1
+    assert "is in use by process" in output
+
+
+def test_nothing_draws_from_global_random_generators_while_training(data_dir, tmp_path, monkeypatch):
+    """Why a checkpoint needs no state of random generators."""
+    states = []
+    step = loop.optimizer_step
+
+    def watched(*arguments, **named):
+        states.append((torch.get_rng_state(), np.random.get_state()[1].tolist()))
+        return step(*arguments, **named)
+
+    monkeypatch.setattr(loop, "optimizer_step", watched)
+    train_here(data_dir, tmp_path, "--max_train_steps 5 --eval_every 2 --save_every 2 --sample_every 2")
+    assert all(torch.equal(states[0][0], state) and states[0][1] == other for state, other in states)
+
+
+def test_ranks_may_change_at_every_resume(data_dir, tmp_path):
+    """1 -> 2 -> 4 -> 2 ranks: the rows of each step stay the same, over more than 10,000 of them."""
+    flags = "--max_train_steps 170 --total_batch_tokens 1024 --save_every 0 --eval_every 0 --exposure_every 1"
+    train_here(data_dir, tmp_path / "whole", flags)
+    elastic = tmp_path / "elastic"
+    for ranks, until in ((0, 30), (2, 70), (4, 110), (2, 170)):
+        process = start(command(data_dir, elastic, flags, ranks=ranks))
+        if until < 170:
+            wait_for_step(elastic, until, process)
+            process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=120)
+        reached = max(line["step"] for line in scalars(elastic))
+        assert reached >= until, output
+    assert {line["world_size"] for line in scalars(elastic)} == {1, 2, 4}
+    seen = rows_by_step(elastic)
+    assert seen == rows_by_step(tmp_path / "whole")
+    places = [place for step in range(1, 171) for place in seen[step]]
+    assert len(places) == 170 * 64 > 10_000
+    order, names = RowOrder(rows=100, seed=42), [f"train_{number:06d}.bin" for number in range(4)]
+    rows = order.rows_at(np.arange(len(places))).tolist()
+    assert places == [(position, names[row // 25], row % 25) for position, row in enumerate(rows)]
+    assert losses(elastic) == pytest.approx(losses(tmp_path / "whole"), abs=1e-4)
+
+
+def test_torn_and_later_lines_are_cut_back_to_the_checkpoint(data_dir, tmp_path):
+    flags = "--max_train_steps 8 --save_every 4 --eval_every 2 --exposure_every 1"
+    train_here(data_dir, tmp_path / "whole", flags)
+    shutil.copytree(tmp_path / "whole", tmp_path / "torn")
+    shutil.rmtree(tmp_path / "torn" / "ckpt_final_step0000008")
+    with open(tmp_path / "torn" / "scalars.jsonl", "a") as file:
+        file.write('{"type": "scalars", "step": 9, "lr_be')
+    stray = tmp_path / "torn" / "exposures" / "exposures_rank0003.jsonl"
+    stray.write_text('{"step": 3, "micro_batches": []}\n{"step": 7, "micro_batches": []}\n')
+    train_here(data_dir, tmp_path / "torn", flags)
+    assert scalars(tmp_path / "torn") == scalars(tmp_path / "whole")
+    assert [line["step"] for line in read_lines(stray)] == [3]
+    entries = json.loads((tmp_path / "torn" / "step_metrics.json").read_text())
+    assert [entry["step"] for entry in entries] == [2, 4, 6, 8]
