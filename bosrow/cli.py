@@ -34,6 +34,12 @@ VERBS = {
     "train": Verb(
         "bosrow.train.options:TrainOptions", "bosrow.train.loop:train", "train GPT-2 on a prepared data set", "train"
     ),
+    "eval": Verb(
+        "bosrow.evals.options:EvalOptions",
+        "bosrow.evals.run:evaluate_checkpoints",
+        "score checkpoints on benchmarks of language",
+        "train",
+    ),
 }
 
 

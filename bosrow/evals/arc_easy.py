@@ -33,7 +33,7 @@ def benchmark() -> Benchmark:
     """ARC-easy, zero-shot."""
     return Benchmark(
         name="arc_easy",
-        rule="harness",
+        rule="question and answer as lm-evaluation-harness writes them",
         bos=False,
         hub=Hub(dataset="allenai/ai2_arc", config="ARC-Easy", split="test"),
         parse=parse,

@@ -95,4 +95,6 @@ def item_lines(outcome: Outcome) -> list[dict[str, Any]]:
 
 def benchmark(hub: Hub = HUB) -> Benchmark:
     """EWoK, with BOS before the context."""
-    return Benchmark(name="ewok", rule="m > 0", bos=True, hub=hub, parse=parse, summarize=summarize)
+    return Benchmark(
+        name="ewok", rule="right where m = (m1 + m2) / 2 > 0", bos=True, hub=hub, parse=parse, summarize=summarize
+    )

@@ -181,8 +181,8 @@ def _hub_rows(hub: Hub) -> Iterator[Record]:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{hub.dataset} cannot be had from the Hugging Face Hub ({reason}); give a local file, or, for a gated "
-            "data set, accept its terms on the Hub and log in with 'hf auth login'"
+            f"{hub.dataset} cannot be had from the Hugging Face Hub ({reason}); for a gated data set, accept its terms "
+            "there and log in with 'hf auth login'"
         ) from None
 
 

@@ -27,7 +27,7 @@ def benchmark() -> Benchmark:
     """WinoGrande's validation items, zero-shot."""
     return Benchmark(
         name="winogrande",
-        rule="partial",
+        rule="the words after the name are scored",
         bos=False,
         hub=Hub(dataset="allenai/winogrande", config="winogrande_xl", split="validation"),
         parse=parse,

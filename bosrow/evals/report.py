@@ -1,0 +1,180 @@
+"""What `bosrow eval` says and writes: a table, summary.json, the items' scores and plots over steps."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bosrow.evals.benchmark import Result
+from bosrow.evals.plots import Point, draw_over_steps
+from bosrow.files import replace_file
+
+# The figures of each task that the table shows: name in the result, name for people.
+FIGURES = {
+    "hellaswag": {"accuracy": "acc", "accuracy_norm": "acc_norm"},
+    "arc_easy": {"accuracy": "acc", "accuracy_norm": "acc_norm"},
+    "winogrande": {"accuracy": "acc"},
+    "blimp": {"accuracy": "acc"},
+    "ewok": {
+        "sum.accuracy": "acc, sum",
+        "mean.accuracy": "acc, mean",
+        "sum.macro_accuracy": "macro acc, sum",
+        "mean.macro_accuracy": "macro acc, mean",
+        "sum.paper_score": "paper score, sum",
+    },
+    "bits_per_byte": {"bits_per_byte": "bits/byte", "loss_per_token": "loss"},
+    "rows": {"loss": "loss", "loss_without_bos_targets": "loss, BOS targets left out"},
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A checkpoint and the results on it. `step` is the training step that its name tells, if it does."""
+
+    name: str
+    path: Path
+    step: int | None
+    parameters: int
+    vocab_size: int
+    context_tokens: int
+    results: list[Result]
+
+
+def distinct_names(paths: tuple[Path, ...]) -> list[str]:
+    """The shortest tails of `paths` that differ, with "_" between their parts.
+
+    >>> distinct_names((Path("a/ckpt_final"), Path("b/ckpt_final")))
+    ['a_ckpt_final', 'b_ckpt_final']
+    """
+    absolute = [path.resolve().parts[1:] for path in paths]
+    for parts in range(1, max(map(len, absolute)) + 1):
+        names = ["_".join(path[-parts:]) for path in absolute]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def step_of(path: Path) -> int | None:
+    """The step in a checkpoint's name, as in ckpt_final_step0020000."""
+    found = re.search(r"step_?(\d+)$", path.resolve().name)
+    return int(found[1]) if found else None
+
+
+def summary(evaluated: list[Evaluated], version: str) -> dict[str, Any]:
+    """The content of summary.json; numbers that are not finite are null."""
+    checkpoints = [{**vars(one), "path": str(one.path)} for one in evaluated]
+    return _without_nan({"schema": 1, "bosrow_version": version, "checkpoints": checkpoints})
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return value
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace `path` by `content` as JSON, atomically."""
+    replace_file(path, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Replace `path` by one JSON object a line, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, "".join(json.dumps(_without_nan(line)) + "\n" for line in lines).encode())
+
+
+def figure_of(result: Result, name: str) -> Any:
+    """A figure by its dotted name; None if it is not there."""
+    value: Any = result
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _title(result: Result) -> str:
+    if result["task"] == "rows":
+        return f"rows of {result['rows_of']} ({result['policy']})"
+    return f"{result['task']} {'with' if result['bos'] else 'without'} BOS"
+
+
+def print_table(evaluated: list[Evaluated], console: Console) -> None:
+    """One line a figure, one column a checkpoint."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("task", "figure"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("chance", justify="right")
+    table.add_column("items", justify="right")
+    for one in evaluated:
+        table.add_column(one.name, justify="right", overflow="fold")
+    remarks = []
+    for place, first in enumerate(evaluated[0].results):
+        for name, shown in FIGURES[first["task"]].items():
+            chance = first.get("chance")
+            cells = [_cell(one.results[place], name) for one in evaluated]
+            count = first.get("items") or first.get("documents") or first.get("rows")
+            table.add_row(_title(first), shown, "" if chance is None else f"{chance:.3f}", f"{count:,}", *cells)
+        remarks.append(f"{first['task']} by the rule: {first['rule']}")
+        remarks += [
+            f"{one.name}: {_title(first)}: {text}" for one in evaluated for text in _warnings(one.results[place])
+        ]
+    console.print(table)
+    remarks = list(dict.fromkeys(remarks))
+    console.print("± is one standard error.", *remarks, sep="\n", highlight=False, markup=False)
+
+
+def _cell(result: Result, name: str) -> str:
+    value, error = figure_of(result, name), figure_of(result, f"{name}_stderr")
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    return f"{value:.4f}" + (f" ± {error:.4f}" if error is not None and math.isfinite(error) else "")
+
+
+def _warnings(result: Result) -> list[str]:
+    texts = {
+        "truncated": "items had a context longer than the model, which was cut on the left",
+        "clipped": "items had a choice longer than the model, of which only the end was scored",
+        "not_finite": "items had a score that is not finite and count as wrong; the model has diverged",
+    }
+    return [f"{result[name]:,} {text}" for name, text in texts.items() if result.get(name)]
+
+
+def draw_plots(evaluated: list[Evaluated], folder: Path) -> list[Path]:
+    """Plots over training steps, one for each task, where a run has two checkpoints or more."""
+    runs: dict[Path, list[Evaluated]] = {}
+    for one in evaluated:
+        if one.step is not None:
+            runs.setdefault(one.path.resolve().parent, []).append(one)
+    runs = {path: members for path, members in runs.items() if len(members) > 1}
+    drawn = []
+    for place, first in enumerate(evaluated[0].results if runs else []):
+        figures = dict(FIGURES[first["task"]])
+        if first["task"] == "ewok":
+            figures |= {f"sum.groups.domain.{name}.accuracy": name for name in first["sum"]["groups"]["domain"]}
+        series = {}
+        for name, shown in figures.items():
+            for path, members in runs.items():
+                points = [_point(one.step or 0, one.results[place], name) for one in members]
+                label = shown if len(runs) == 1 else f"{path.name}: {shown}"
+                series[label] = [point for point in points if point is not None]
+        series = {label: points for label, points in series.items() if points}
+        path = folder / (re.sub(r"\W+", "_", _title(first)) + ".png")
+        ylabel = "accuracy" if "chance" in first else "bits or nats"
+        draw_over_steps(path, _title(first), ylabel, series, chance=first.get("chance"))
+        drawn.append(path)
+    return drawn
+
+
+def _point(step: int, result: Result, name: str) -> Point | None:
+    value, error = figure_of(result, name), figure_of(result, f"{name}_stderr")
+    if value is None or not math.isfinite(value):
+        return None
+    return step, value, error if error is not None and math.isfinite(error) else 0.0

@@ -1,0 +1,189 @@
+"""`bosrow eval`: checkpoints on benchmarks, side by side; the only module of evaluations that loads models.
+
+Under torchrun the items are spread over the ranks, with the same results; the main rank talks and writes.
+Without --out nothing is written. For one checkpoint and one BOS setting items_TASK.jsonl lies in --out
+itself; several checkpoints, and --bos both, each add a level of folders.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track as rich_track
+
+from bosrow import __version__
+from bosrow.data.rows import Rows, open_rows
+from bosrow.errors import UserError
+from bosrow.evals import ewok
+from bosrow.evals.benchmark import Benchmark, Result, evaluate
+from bosrow.evals.bits_per_byte import Document, bits_per_byte
+from bosrow.evals.catalogue import load
+from bosrow.evals.heldout import heldout_documents
+from bosrow.evals.items import Item, Tokenizer
+from bosrow.evals.options import EvalOptions
+from bosrow.evals.report import (
+    Evaluated,
+    distinct_names,
+    draw_plots,
+    print_table,
+    step_of,
+    summary,
+    write_json,
+    write_lines,
+)
+from bosrow.evals.row_losses import row_losses
+from bosrow.evals.scoring import Batch, Track, TransformerModel
+from bosrow.evals.tokenizer_file import tokenizer_of
+from bosrow.train.device import choose_dtype
+from bosrow.train.distributed import World, joined_world
+from bosrow.train.pretrained import load_model, read_config
+
+Lines = list[dict[str, Any]]
+TIMEOUT_SECONDS = 1800.0  # a rank waits so long for another one
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """Everything that models are scored on, read before the first of them is loaded."""
+
+    benchmarks: dict[str, tuple[Benchmark, list[Item]]]
+    documents: list[Document]
+    rows: list[Rows]
+
+
+def evaluate_checkpoints(options: EvalOptions) -> None:
+    """Score every checkpoint on every task; print and write what came of it."""
+    with joined_world(options.device, TIMEOUT_SECONDS) as world:
+        tokenizers = [
+            tokenizer_of(path, read_config(path).vocab_size, options.tokenizer) for path in options.checkpoints
+        ]
+        material = read_material(options)
+        names = distinct_names(options.checkpoints)
+        evaluated = []
+        for path, name, tokenizer in zip(options.checkpoints, names, tokenizers, strict=True):
+            evaluated.append(_evaluate(options, material, world, path, name, tokenizer))
+        if world.is_main:
+            _report(options, evaluated)
+
+
+def read_material(options: EvalOptions) -> Material:
+    """Items, documents and rows of all tasks. Raises UserError if some are not there, or unusable."""
+    items = [name for name in options.task_names if name not in ("bits_per_byte", "rows")]
+    benchmarks = {name: load(name, options) for name in items}
+    documents: list[Document] = []
+    if "bits_per_byte" in options.task_names and options.heldout is not None:
+        documents = heldout_documents(options.heldout, options.heldout_max_documents)
+    rows = [open_rows(path, "val") for path in options.rows] if "rows" in options.task_names else []
+    return Material(benchmarks, documents, rows)
+
+
+def _evaluate(
+    options: EvalOptions, material: Material, world: World, path: Path, name: str, tokenizer: Tokenizer
+) -> Evaluated:
+    network, config = load_model(path, world.device, choose_dtype(options.dtype, world.device))
+    model = TransformerModel(network)
+    results: list[Result] = []
+    for result, lines in _results(options, material, model, tokenizer, name if world.is_main else None):
+        results.append(result)
+        if options.out is not None and world.is_main:
+            folder = options.out / name if len(options.checkpoints) > 1 else options.out
+            if options.bos == "both" and result["task"] in material.benchmarks:
+                folder /= "bos_yes" if result["bos"] else "bos_no"
+            for file, content in lines.items():
+                write_lines(folder / file, content)
+    return Evaluated(
+        name=name,
+        path=path,
+        step=step_of(path),
+        parameters=config.parameters,
+        vocab_size=config.vocab_size,
+        context_tokens=config.seq_len,
+        results=results,
+    )
+
+
+def _results(
+    options: EvalOptions, material: Material, model: TransformerModel, tokenizer: Tokenizer, talk_of: str | None
+) -> Iterator[tuple[Result, dict[str, Lines]]]:
+    """Each result with the files of its items, in the order of --tasks."""
+    for task in options.task_names:
+        track = _track(f"{talk_of}: {task}") if talk_of is not None else None
+        if task == "bits_per_byte":
+            _check_vocabulary(model, options.heldout, max(int(d.tokens.max(initial=0)) for d in material.documents))
+            found = bits_per_byte(
+                model,
+                material.documents,
+                tokenizer.bos_token_id,
+                stride=options.stride,
+                batch_size=options.batch_size,
+                track=track,
+            )
+            yield found.result, {"items_bits_per_byte.jsonl": found.lines()}
+        elif task == "rows":
+            for rows in material.rows:
+                _check_rows(model, rows)
+                yield row_losses(model, rows, max_rows=options.max_rows, batch_size=options.batch_size, track=track), {}
+        else:
+            benchmark, items = material.benchmarks[task]
+            settings = {"yes": [True], "no": [False], "both": [False, True], None: [benchmark.bos]}[options.bos]
+            for bos in settings:
+                outcome = evaluate(
+                    model, tokenizer, benchmark, items, bos=bos, batch_size=options.batch_size, track=track
+                )
+                files = {f"items_{task}.jsonl": outcome.lines()}
+                if task == "ewok":
+                    files["ewok_items.jsonl"] = ewok.item_lines(outcome)
+                yield outcome.result, files
+
+
+def _check_vocabulary(model: TransformerModel, data_dir: Path | None, largest: int) -> None:
+    if largest >= model.vocab_size:
+        raise UserError(
+            f"{data_dir} holds token {largest}, but the model knows {model.vocab_size:,} tokens; "
+            "they were made with different vocabularies"
+        )
+
+
+def _check_rows(model: TransformerModel, rows: Rows) -> None:
+    """Raises UserError if `model` cannot read `rows`."""
+    if rows.row_tokens - 1 > model.context_tokens:
+        raise UserError(
+            f"{rows.data_dir} has rows of seq_len {rows.row_tokens - 1}, "
+            f"the model knows {model.context_tokens} positions"
+        )
+    if rows.manifest.vocab_size > model.vocab_size:
+        raise UserError(
+            f"{rows.data_dir} was made with a vocabulary of {rows.manifest.vocab_size:,}, "
+            f"the model knows {model.vocab_size:,} tokens"
+        )
+
+
+def _track(description: str) -> Track:
+    """A bar with rate and ETA on a terminal, silence elsewhere."""
+
+    def track(batches: list[Batch]) -> Iterable[Batch]:
+        console = Console(stderr=True)
+        return rich_track(
+            batches, description=description, console=console, transient=True, disable=not console.is_terminal
+        )
+
+    return track
+
+
+def _report(options: EvalOptions, evaluated: list[Evaluated]) -> None:
+    content = summary(evaluated, __version__)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_json(options.out / "summary.json", content)
+        draw_plots(evaluated, options.out)
+    if options.json:
+        print(json.dumps(content, indent=1, allow_nan=False))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    print_table(evaluated, console)
+    if options.out is not None:
+        console.print(f"Scores of each item, summary.json and plots: {options.out}", highlight=False, markup=False)

@@ -1,0 +1,79 @@
+"""The tokenizer of a model folder: its own tokenizer.json, or GPT-2's where the vocabulary is GPT-2's.
+
+Promise: text cannot forge a special token, and a model never sees an id beyond its vocabulary.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.data.tokenizer import load_tokenizer
+from bosrow.errors import DataSetError, UserError
+from bosrow.evals.items import Tokenizer
+from bosrow.files import parse_json, read_untrusted
+
+GPT2_VOCAB_SIZE = 50257
+
+
+class TokenizerFile:
+    """A tokenizer.json, read by the package `tokenizers`."""
+
+    def __init__(self, folder: Path, bos_token_id: int) -> None:
+        try:
+            import tokenizers
+        except ImportError:
+            raise UserError(
+                f"{folder / 'tokenizer.json'} is read by the package 'tokenizers': pip install tokenizers"
+            ) from None
+        text = read_untrusted(folder / "tokenizer.json").decode("utf-8", "replace")
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # tokenizers raises no narrower class
+            raise UserError(f"{folder / 'tokenizer.json'} is no tokenizer ({error})") from None
+        self._tokenizer.encode_special_tokens = True  # special tokens in a text are ordinary text
+        self.bos_token_id = bos_token_id
+        self.vocab_size: int = self._tokenizer.get_vocab_size()
+
+    def encode(self, text: str) -> npt.NDArray[np.int64]:
+        """Token ids of `text`, without BOS."""
+        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+
+
+def tokenizer_of(folder: Path, vocab_size: int, asked: str | None) -> Tokenizer:
+    """The tokenizer for the model in `folder`: the one asked for, else the folder's own, else GPT-2's.
+
+    Raises UserError if there is none, or if it makes ids that the model does not know.
+    """
+    tokenizer: Tokenizer
+    if asked is not None:
+        tokenizer = load_tokenizer(asked)
+    elif (folder / "tokenizer.json").is_file():
+        tokenizer = TokenizerFile(folder, _bos_token_id(folder))
+    elif vocab_size == GPT2_VOCAB_SIZE:
+        tokenizer = load_tokenizer("gpt2")
+    else:
+        raise UserError(
+            f"{folder} has no tokenizer.json and a vocabulary of {vocab_size:,}, GPT-2's has {GPT2_VOCAB_SIZE:,}; "
+            "put its tokenizer.json there, or name one with --tokenizer"
+        )
+    if max(tokenizer.vocab_size, tokenizer.bos_token_id + 1) > vocab_size:
+        raise UserError(
+            f"{folder} knows {vocab_size:,} tokens, but the tokenizer has {tokenizer.vocab_size:,}; "
+            "it was trained with another vocabulary"
+        )
+    return tokenizer
+
+
+def _bos_token_id(folder: Path) -> int:
+    path = folder / "config.json"
+    try:
+        fields: dict[str, Any] = parse_json(read_untrusted(path), str(path))
+    except DataSetError as error:
+        raise UserError(str(error)) from None
+    found = fields.get("bos_token_id")
+    if type(found) is not int or found < 0:
+        raise UserError(f"{path}: bos_token_id is {json.dumps(found)}; a token id is required")
+    return found

@@ -1,0 +1,174 @@
+"""`bosrow eval` as a person uses it: tables, files, several checkpoints and ranks, and mistakes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from folders import BLIMP, EWOK, HELLASWAG, items_file, model_folder
+from synthetic import write_data_set
+
+from bosrow.cli import main
+from bosrow.evals.report import distinct_names
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    model_folder(tmp_path / "model")
+    items_file(tmp_path / "hellaswag.jsonl", HELLASWAG)
+    items_file(tmp_path / "blimp.jsonl", BLIMP)
+    items_file(tmp_path / "ewok.jsonl", EWOK)
+    return tmp_path
+
+
+def arguments(place, tasks, *more, model="model"):
+    data = [
+        part for name in ("hellaswag", "blimp", "ewok") for part in (f"--{name}_data", str(place / f"{name}.jsonl"))
+    ]
+    return ["eval", str(place / model), "--tasks", tasks, "--device", "cpu", *data, *map(str, more)]
+
+
+def test_a_checkpoint_gives_a_table_items_and_a_summary(workplace, capsys):
+    out = workplace / "out"
+    assert main(arguments(workplace, "hellaswag,blimp,ewok", "--out", out)) == 0
+    printed = capsys.readouterr().out
+    for words in ("hellaswag without BOS", "blimp with BOS", "ewok with BOS", "acc_norm", "0.250", "standard error"):
+        assert words in printed
+    items = lines_of(out / "items_hellaswag.jsonl")
+    assert [item["item"] for item in items] == list(range(7))
+    assert [item["label"] for item in items] == [record["label"] for record in HELLASWAG]
+    assert items[0]["tokens"] == [len(f" {ending}") for ending in HELLASWAG[0]["endings"]]
+    assert all(isinstance(value, float) and value < 0 for item in items for value in item["logprobs"])
+    results = json.loads((out / "summary.json").read_text())["checkpoints"][0]["results"]
+    hellaswag, blimp, ewok = results
+    right = sum(max(range(4), key=item["logprobs"].__getitem__) == item["label"] for item in items)
+    assert hellaswag["accuracy"] == pytest.approx(right / 7)
+    assert (hellaswag["rule"], hellaswag["bos"], hellaswag["chance"]) == ("reference", False, 0.25)
+    assert blimp["groups"]["phenomenon"]["agreement"]["items"] == 6
+    assert set(ewok["sum"]["groups"]["domain"]) == {"physical", "social"}
+    assert lines_of(out / "ewok_items.jsonl")[0]["sum"]["T1|C1"] < 0
+    assert len(lines_of(out / "items_ewok.jsonl")[0]["logprobs"]) == 4
+
+
+def test_with_and_without_bos_stand_side_by_side(workplace, capsys):
+    out = workplace / "out"
+    assert main(arguments(workplace, "blimp", "--bos", "both", "--out", out, "--json")) == 0
+    without, with_bos = json.loads(capsys.readouterr().out)["checkpoints"][0]["results"]
+    assert (without["bos"], with_bos["bos"]) == (False, True)
+    more = lines_of(out / "bos_yes" / "items_blimp.jsonl")[0]["tokens"][0]
+    assert lines_of(out / "bos_no" / "items_blimp.jsonl")[0]["tokens"][0] == more - 1
+
+
+def test_checkpoints_of_a_run_side_by_side_are_drawn_over_steps(workplace, capsys):
+    for step in (10, 20):
+        model_folder(workplace / "run" / f"ckpt_periodic_step{step:07d}", seed=step)
+    models = [str(workplace / "run" / f"ckpt_periodic_step{step:07d}") for step in (10, 20)]
+    out = workplace / "out"
+    command = arguments(workplace, "hellaswag,ewok", "--out", out)
+    assert main([command[0], *models, *command[2:]]) == 0
+    printed = capsys.readouterr().out
+    assert "ckpt_periodic_step0000010" in printed
+    assert "ckpt_periodic_step0000020" in printed
+    assert (out / "ckpt_periodic_step0000020" / "items_ewok.jsonl").exists()
+    assert [one["step"] for one in json.loads((out / "summary.json").read_text())["checkpoints"]] == [10, 20]
+    for name in ("hellaswag_without_BOS.png", "ewok_with_BOS.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_checkpoints_differ(tmp_path):
+    paths = tuple(tmp_path / run / "ckpt" for run in ("a", "b"))
+    assert distinct_names(paths) == ["a_ckpt", "b_ckpt"]
+    assert distinct_names(paths[:1]) == ["ckpt"]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_any_number_of_ranks_and_any_batch_size_give_the_same_scores(workplace, ranks):
+    alone, together = workplace / "alone", workplace / "together"
+    main(arguments(workplace, "hellaswag,ewok", "--out", alone, "--batch_size", 1))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc_per_node={ranks}",
+        "--standalone",
+        "-m",
+        "bosrow",
+    ]
+    command += arguments(workplace, "hellaswag,ewok", "--out", together, "--batch_size", 3)
+    subprocess.run(command, check=True, capture_output=True, timeout=120, env=None)
+    for name in ("items_hellaswag.jsonl", "items_ewok.jsonl"):
+        for one, other in zip(lines_of(alone / name), lines_of(together / name), strict=True):
+            assert other["logprobs"] == pytest.approx(one["logprobs"], rel=1e-6)
+            assert other["item"] == one["item"]
+
+
+def test_rows_and_held_out_documents_of_data_sets_are_scored(workplace, capsys):
+    model_folder(workplace / "small", tokenizer=True, vocab_size=257, seq_len=16)
+    data = write_data_set(workplace / "packed", seq_len=16)
+    stream = write_data_set(workplace / "stream", seq_len=16, policy="stream")
+    command = ["eval", str(workplace / "small"), "--tasks", "rows", "--rows", str(data), str(stream), "--json"]
+    assert main([*command, "--device", "cpu"]) == 0
+    packed, streamed = json.loads(capsys.readouterr().out)["checkpoints"][0]["results"]
+    assert (packed["policy"], streamed["policy"]) == ("crop", "stream")
+    assert len(packed["by_position"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--tasks", "hellaswug"], "--tasks has 'hellaswug'; there are: hellaswag, ewok"),
+        (["--tasks", ","], "--tasks names none"),
+        (["--tasks", "bits_per_byte"], "needs --heldout"),
+        (["--tasks", "rows"], "needs --rows"),
+        (["--batch_size", "0"], "--batch_size is 0; at least 1"),
+        (["--hellaswag_data", "nowhere.jsonl"], "nowhere.jsonl is not there"),
+        (["--tokenizer", "unheard"], "unheard"),
+    ],
+)
+def test_a_wrong_flag_is_told_plainly(workplace, capsys, more, message):
+    assert main([*arguments(workplace, "hellaswag"), *more]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
+
+
+def test_a_checkpoint_of_another_vocabulary_is_refused(workplace, capsys):
+    model_folder(workplace / "untold", tokenizer=False)
+    assert main(arguments(workplace, "hellaswag", model="untold")) == 2
+    assert "has no tokenizer.json and a vocabulary of 257" in capsys.readouterr().err
+    assert main([*arguments(workplace, "hellaswag", model="untold"), "--tokenizer", "gpt2"]) == 2
+    assert "knows 257 tokens, but the tokenizer has 50,257" in capsys.readouterr().err
+
+
+def test_rows_that_a_model_cannot_read_are_refused(workplace, capsys):
+    long_rows = write_data_set(workplace / "long", seq_len=64)
+    assert main([*arguments(workplace, "rows"), "--rows", str(long_rows)]) == 2
+    assert "has rows of seq_len 64, the model knows 48 positions" in capsys.readouterr().err
+    heldout = write_data_set(workplace / "cropped")
+    assert main([*arguments(workplace, "bits_per_byte"), "--heldout", str(heldout)]) == 2
+    assert "--policy stream" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_model_is_refused(workplace, capsys):
+    assert main(arguments(workplace, "hellaswag", model="nowhere")) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_text_cannot_forge_a_special_token(workplace):
+    from bosrow.evals.tokenizer_file import tokenizer_of
+
+    tokenizer = tokenizer_of(workplace / "model", 257, None)
+    assert tokenizer.bos_token_id == 256
+    assert tokenizer.encode("a<|endoftext|>").tolist() == tokenizer.encode("a").tolist() + [
+        token for letter in "<|endoftext|>" for token in tokenizer.encode(letter).tolist()
+    ]
+
+
+def test_a_folder_without_tokenizer_files_and_gpt2s_vocabulary_uses_the_shipped_tokenizer(tmp_path):
+    from bosrow.evals.tokenizer_file import tokenizer_of
+
+    assert tokenizer_of(tmp_path, 50257, None).bos_token_id == 50256
