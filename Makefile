@@ -30,6 +30,7 @@ help: ## list the targets
 data: $(VENV)/.core $(if $(DATASET),,$(SAMPLE)) ## prepare the sample (or DATASET= CONFIG= of the Hub) and verify it
 	$(BIN)/bosrow prepare $(SOURCE) --out_dir $(DATA_DIR) --seq_len 1024 $(FLAGS)
 	$(BIN)/bosrow verify $(DATA_DIR)
+	@$(if $(DATASET),,echo "next: make train")
 
 train: $(VENV)/.train ## train a small GPT-2 on the sample, on the CPU, in about three minutes
 	@test -e data/sample_bosrow/meta.json || $(MAKE) --no-print-directory data DATASET= FLAGS=
