@@ -68,16 +68,17 @@ def step_of(path: Path) -> int | None:
 def summary(evaluated: list[Evaluated], version: str) -> dict[str, Any]:
     """The content of summary.json; numbers that are not finite are null."""
     checkpoints = [{**vars(one), "path": str(one.path)} for one in evaluated]
-    return _without_nan({"schema": 1, "bosrow_version": version, "checkpoints": checkpoints})
+    return without_nan({"schema": 1, "bosrow_version": version, "checkpoints": checkpoints})
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """`value` with null for every number that is not finite, which JSON has no words for."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
+        return {name: without_nan(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_without_nan(part) for part in value]
+        return [without_nan(part) for part in value]
     return value
 
 
@@ -89,7 +90,7 @@ def write_json(path: Path, content: Any) -> None:
 def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     """Replace `path` by one JSON object a line, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, "".join(json.dumps(_without_nan(line)) + "\n" for line in lines).encode())
+    replace_file(path, "".join(json.dumps(without_nan(line)) + "\n" for line in lines).encode())
 
 
 def figure_of(result: Result, name: str) -> Any:

@@ -286,11 +286,11 @@ class TransformerModel:
         self.autocast = autocast
 
     def hidden(self, tokens: torch.Tensor, tree: Tree | None) -> torch.Tensor:
-        """States (B, T, C)."""
+        """States (B, T, C). Not by the module's call, which, if it is compiled, would be so anew for every shape."""
         with self._autocast():
             if tree is None:
-                return self.transformer(tokens)
-            return self.transformer(tokens, tree.positions, tree.visible)
+                return self.transformer.forward(tokens)
+            return self.transformer.forward(tokens, tree.positions, tree.visible)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (N, vocab_size)."""

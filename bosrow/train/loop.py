@@ -19,6 +19,7 @@ from bosrow import __version__
 from bosrow.data.rows import Rows, open_rows
 from bosrow.data.sampler import RowOrder
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
+from bosrow.evals.in_training import TrainingEvaluations
 from bosrow.files import folder_lock, sha256_of
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, RunState
@@ -168,6 +169,9 @@ class Run:
             self._write_config()
         self._say(self.summary())
         with self._progress() as self.progress:
+            self.benchmarks = TrainingEvaluations(
+                self.options, self.manifest.meta["tokenizer"], self.world.device, self.progress.note
+            )
             if not self.state.evaluated:
                 self._evaluate()
                 if self.state.step == self.options.max_train_steps and self.options.save_every:
@@ -384,6 +388,13 @@ class Run:
         found: dict[str, Any] = {}
         if self._due(self.options.eval_every) and self.val_rows is not None:
             found |= self._validate(self.val_rows)
+        found |= self.benchmarks.run(
+            self.model,
+            step,
+            last=step == self.options.max_train_steps,
+            dtype=self.dtype,
+            records=self.folder if self.world.is_main else None,
+        )
         self.state = replace(self.state, evaluated=True)
         if not self.world.is_main:
             return

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 from bosrow.errors import OptionError
+from bosrow.evals.options import TrainingEvaluationOptions
 from bosrow.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(TrainingEvaluationOptions):
     """Options of `bosrow train`. An interval of 0 turns a thing off, at the end of training too."""
 
     data_dir: Path = option(help="a data set made by 'bosrow prepare'")
@@ -60,6 +61,7 @@ class TrainOptions:
     dry_run: bool = option(False, help="print what would run, and leave")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise OptionError(f"--{name} is {getattr(self, name)}; more than 0 is required")

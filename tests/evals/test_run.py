@@ -150,7 +150,7 @@ def test_rows_that_a_model_cannot_read_are_refused(workplace, capsys):
     assert "has rows of seq_len 64, the model knows 48 positions" in capsys.readouterr().err
     heldout = write_data_set(workplace / "cropped")
     assert main([*arguments(workplace, "bits_per_byte"), "--heldout", str(heldout)]) == 2
-    assert "--policy stream" in capsys.readouterr().err
+    assert "--policy keep or stream" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_model_is_refused(workplace, capsys):

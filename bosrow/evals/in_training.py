@@ -1,0 +1,197 @@
+"""Benchmarks of language inside a training run, called on all ranks after a step.
+
+Promise: whatever a benchmark lacks (no network, no such data) is told once, before the first step, on every rank
+alike, and training goes on without it; a local path that was given and cannot be used stops the run instead. Cost:
+the items in memory; no rank waits for another except for the sum of the scores.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from bosrow.data.tokenizer import load_tokenizer
+from bosrow.errors import UserError
+from bosrow.evals import ewok
+from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
+from bosrow.evals.bits_per_byte import Document, bits_per_byte
+from bosrow.evals.catalogue import load
+from bosrow.evals.heldout import heldout_documents
+from bosrow.evals.items import Item
+from bosrow.evals.options import TrainingEvaluationOptions
+from bosrow.evals.plots import Point, draw_over_steps
+from bosrow.evals.report import without_nan
+from bosrow.evals.scoring import TransformerModel, rank, sum_over_ranks, world_size
+
+HELLASWAG_METRICS = "hellaswag_metrics.jsonl"
+EWOK_ITEMS = "ewok_items.jsonl"
+FIGURES = ("accuracy", "accuracy_stderr", "accuracy_norm", "accuracy_norm_stderr", "chance", "norm", "rule", "bos")
+
+
+class Records(Protocol):
+    """The run folder, as far as evaluations write into it."""
+
+    path: Path
+
+    def append(self, name: str, record: dict[str, Any]) -> None:
+        """Add a line to a file."""
+
+    def scalars(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Add a line of type `kind` to scalars.jsonl."""
+
+    def read_scalars(self) -> list[dict[str, Any]]:
+        """All lines of scalars.jsonl."""
+
+
+class TrainingEvaluations:
+    """What is evaluated in a run, and when. Made on all ranks, after they have joined and before the first step.
+
+    `tokenizer` is the name of the data set's, `note` says a line to the person who watches.
+    """
+
+    def __init__(
+        self, options: TrainingEvaluationOptions, tokenizer: str, device: torch.device, note: Callable[[str], None]
+    ) -> None:
+        self.options = options
+        self.note = note
+        self._device = device
+        self.benchmarks: dict[str, tuple[Benchmark, list[Item]]] = {}
+        self.documents: list[Document] = []
+        asked = (options.hellaswag_data, options.ewok_data, options.heldout)
+        try:
+            self.tokenizer = load_tokenizer(tokenizer)
+        except UserError:
+            if any(path is not None for path in asked):
+                raise
+            return  # the data set's tokens are no text that bosrow knows
+        if options.hellaswag_every:
+            self._load("hellaswag", options.hellaswag_data is not None)
+        if options.ewok_every and options.ewok_data is not None:
+            self._load("ewok", True)
+        if options.heldout_every and options.heldout is not None:
+            self.documents = heldout_documents(options.heldout, options.heldout_max_documents)
+
+    def _load(self, name: str, required: bool) -> None:
+        problem: UserError | None = None
+        try:
+            found = load(name, self.options)
+        except UserError as error:
+            if required:
+                raise
+            problem = error
+        absent = sum_over_ranks(np.array([float(problem is not None)]), self._device)[0]
+        if not absent:
+            self.benchmarks[name] = found
+        elif rank() == 0:
+            reason = problem or f"{int(absent)} of {world_size()} ranks could not read it"
+            self.note(f"no {name} in this run: {reason}; or turn it off with --{name}_every 0")
+
+    def run(
+        self, network: Any, step: int, *, last: bool, dtype: torch.dtype, records: Records | None
+    ) -> dict[str, Any]:
+        """Evaluate `network` on what is due after `step`; called on all ranks, the main one with `records`.
+
+        Returns what step_metrics.json has of it: nothing if nothing is due.
+        """
+        options = self.options
+        model = TransformerModel(network, autocast=dtype if dtype == torch.bfloat16 else None)
+        was_training = network.training
+        network.eval()
+        found: dict[str, Any] = {}
+        if "hellaswag" in self.benchmarks and _due(options.hellaswag_every, step, last):
+            found["hellaswag"] = self._hellaswag(model, step, records)
+        skip_ewok = last and options.skip_final_ewok
+        if "ewok" in self.benchmarks and _due(options.ewok_every, step, last) and not skip_ewok:
+            found["ewok"] = self._ewok(model, step, records)
+        if self.documents and _due(options.heldout_every, step, last):
+            found |= self._bits_per_byte(model, step, records)
+        network.train(was_training)
+        return found
+
+    def _score(self, model: TransformerModel, name: str, batch_size: int) -> Outcome:
+        benchmark, items = self.benchmarks[name]
+        return evaluate(model, self.tokenizer, benchmark, items, bos=benchmark.bos, batch_size=batch_size)
+
+    def _hellaswag(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
+        options = self.options
+        outcome = self._score(model, "hellaswag", options.hellaswag_batch_size)
+        local = options.hellaswag_data
+        values = without_nan(
+            {
+                "num_examples": len(outcome.items),
+                **{name: outcome.result[name] for name in FIGURES},
+                "batch_size": options.hellaswag_batch_size,
+                "max_seq_len": model.context_tokens,
+                "truncated": outcome.result["truncated"],
+                "dataset": options.hellaswag_dataset if local is None else str(local),
+                "dataset_config": options.hellaswag_dataset_config,
+                "split": options.hellaswag_split,
+            }
+        )
+        if records is not None:
+            records.scalars("hellaswag", step, values)
+            records.append(HELLASWAG_METRICS, {"step": step, **values})
+            self._say("HellaSwag", step, values, ("accuracy", "accuracy_norm"))
+            series = {"acc": "accuracy", "acc_norm": "accuracy_norm"}
+            _draw(records, "hellaswag", f"HellaSwag, rule {values['rule']}", lambda line: _points(line, series))
+        return {name: values[name] for name in ("accuracy", "accuracy_norm")}
+
+    def _ewok(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
+        outcome = self._score(model, "ewok", self.options.ewok_batch_size)
+        result = outcome.result
+        values = without_nan(
+            {
+                "num_examples": len(outcome.items),
+                "bos": result["bos"],
+                "rule": result["rule"],
+                "chance": result["chance"],
+                "batch_size": self.options.ewok_batch_size,
+                **{measure: result[measure] for measure in ewok.MEASURES},
+            }
+        )
+        if records is not None:
+            records.scalars("ewok", step, values)
+            for line in ewok.item_lines(outcome):
+                records.append(EWOK_ITEMS, {"step": step, **without_nan(line)})
+            self._say("EWoK, by sum", step, values["sum"], ("accuracy", "macro_accuracy"))
+            _draw(records, "ewok", "EWoK by domain, by sum", _ewok_points)
+        return {measure: values[measure]["accuracy"] for measure in ewok.MEASURES}
+
+    def _bits_per_byte(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
+        scores = bits_per_byte(
+            model, self.documents, self.tokenizer.bos_token_id, batch_size=self.options.hellaswag_batch_size
+        )
+        values = without_nan(scores.result)
+        if records is not None:
+            records.scalars("bits_per_byte", step, values)
+            self._say("held-out documents", step, values, ("bits_per_byte",))
+        return {"bits_per_byte": values["bits_per_byte"]}
+
+    def _say(self, name: str, step: int, values: dict[str, Any], figures: tuple[str, ...]) -> None:
+        shown = [f"{figure} {values[figure]:.4f}" for figure in figures if values[figure] is not None]
+        self.note(f"step {step:,}  {name}: {', '.join(shown) or 'not finite'}")
+
+
+def _due(every: int, step: int, last: bool) -> bool:
+    return every > 0 and (last or step % every == 0)
+
+
+def _draw(records: Records, kind: str, title: str, points: Callable[[dict[str, Any]], dict[str, Point]]) -> None:
+    """Draw all lines of type `kind` so far to `kind`.png."""
+    series: dict[str, list[Point]] = {}
+    lines = [line for line in records.read_scalars() if line["type"] == kind]
+    for line in lines:
+        for name, point in points(line).items():
+            series.setdefault(name, []).append(point)
+    draw_over_steps(records.path / f"{kind}.png", title, "accuracy", series, chance=lines[-1]["chance"])
+
+
+def _points(line: dict[str, Any], figures: dict[str, str]) -> dict[str, Point]:
+    return {shown: (line["step"], line[name], line[f"{name}_stderr"] or 0.0) for shown, name in figures.items()}
+
+
+def _ewok_points(line: dict[str, Any]) -> dict[str, Point]:
+    domains = line["sum"]["groups"]["domain"]
+    return {name: (line["step"], group["accuracy"], group["accuracy_stderr"] or 0.0) for name, group in domains.items()}
