@@ -92,8 +92,8 @@ class Provenance:
                 first += shard.rows
         return sorted(found, key=lambda placed: placed.piece.offset)
 
-    def rebuild(self) -> Iterator[tuple[DocumentInfo, Tokens]]:
-        """All documents in order of reading, each with its tokens, own BOS first.
+    def rebuild(self, only: str | None = None) -> Iterator[tuple[DocumentInfo, Tokens]]:
+        """All documents (`only`: those of one split) in order of reading, each with its tokens, own BOS first.
 
         Raises DataSetError where a document is incomplete (the data set was made by a lossy policy, or is damaged).
         """
@@ -102,6 +102,8 @@ class Provenance:
         for info in self._all_documents():
             if info.split is None:
                 raise DataSetError(f"{self.data_dir} has no split for its documents (it was made with --val_shards)")
+            if only not in (None, info.split):
+                continue
             while growing.get(info.document, ([], 0))[1] < info.tokens:
                 arrived = next(streams[info.split], None)
                 if arrived is None:
