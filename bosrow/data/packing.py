@@ -16,111 +16,10 @@ that fits" and "all pairs that fill this gap" are a shift and a mask over row_to
 """
 
 import heapq
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
-
-class Piece(NamedTuple):
-    """`length` tokens of a row.
-
-    They are the document's tokens from `offset` on (0 is its own BOS). With `added_bos` the first of them
-    is a BOS that is not the document's own, so the piece holds length - 1 tokens of the document.
-    """
-
-    document: int
-    offset: int
-    length: int
-    added_bos: bool
-
-
-class Row(NamedTuple):
-    """The pieces of a full row, and the documents of which no later row needs a token.
-
-    Each document is `done` in exactly one row, unless it is still in `Policy.held` at the end.
-    """
-
-    pieces: list[Piece]
-    done: list[int]
-
-
-class Policy(ABC):
-    """How documents become rows. `lossy` policies crop documents; the others place every token."""
-
-    name: ClassVar[str]
-    lossy: ClassVar[bool]
-    unfilled: list[Piece]
-    """The pieces of the row under construction; after `finish()`, the tail."""
-
-    @abstractmethod
-    def add(self, document: int, tokens: int) -> list[Row]:
-        """Take in a document of `tokens` >= 1 tokens, its BOS counted; return the rows this made."""
-
-    @abstractmethod
-    def finish(self) -> list[Row]:
-        """The source has ended: return the full rows still to be made."""
-
-    @property
-    @abstractmethod
-    def held(self) -> list[int]:
-        """The documents added and not yet done, in order of their numbers."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """All that later rows depend on, as JSON."""
-
-    @abstractmethod
-    def restore(self, state: dict[str, Any]) -> None:
-        """Make this new policy, of the same options, go on from where `state` was taken."""
-
-
-class LengthIndex:
-    """Documents by a length of 1 to `row_tokens`; among equals the lowest document number comes first."""
-
-    def __init__(self, row_tokens: int) -> None:
-        self.row_tokens = row_tokens
-        self.lengths = 0  # bit n is set: some document has length n
-        self.mirror = 0  # the same, with bit row_tokens - n
-        self._documents: dict[int, list[int]] = {}  # length -> heap of document numbers
-
-    def add(self, length: int, document: int) -> None:
-        if length in self._documents:
-            heapq.heappush(self._documents[length], document)
-        else:
-            self._documents[length] = [document]
-            self.lengths |= 1 << length
-            self.mirror |= 1 << self.row_tokens - length
-
-    def pop(self, length: int) -> int:
-        """Remove and return the lowest document number of exactly this length."""
-        documents = self._documents[length]
-        document = heapq.heappop(documents)
-        if not documents:
-            del self._documents[length]
-            self.lengths ^= 1 << length
-            self.mirror ^= 1 << self.row_tokens - length
-        return document
-
-    def largest(self, most: int) -> int:
-        """The largest length of at most `most`, or 0."""
-        return max((self.lengths & ((2 << most) - 1)).bit_length() - 1, 0)
-
-    def smallest(self) -> int:
-        """The smallest length, or 0."""
-        return max((self.lengths & -self.lengths).bit_length() - 1, 0)
-
-    def pair(self, total: int) -> tuple[int, int] | None:
-        """Two documents' lengths that add up to `total` <= row_tokens, the first as large as can be."""
-        first = (self.lengths & self.mirror >> self.row_tokens - total).bit_length() - 1
-        while 2 * first >= total:
-            if 2 * first > total or len(self._documents[first]) > 1:
-                return first, total - first
-            first = 0  # one document cannot be both
-        return None
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """All (document, length)."""
-        return ((document, length) for length, documents in self._documents.items() for document in documents)
+from bosrow.data.keep import Keep
+from bosrow.data.policy import LengthIndex, Piece, Policy, Row, largest, smallest
 
 
 class Crop(Policy):
@@ -161,12 +60,14 @@ class Crop(Policy):
 
     def _place(self) -> list[Row]:
         self._waiting -= 1
-        length = self._short.largest(self._space)
+        length = largest(self._short.lengths, self._space)
         if length:
             document = self._short.pop(length)
         else:
             length = self._space
-            document = self._short.pop(self._short.smallest()) if self._short.lengths else heapq.heappop(self._long)[1]
+            document = (
+                self._short.pop(smallest(self._short.lengths)) if self._short.lengths else heapq.heappop(self._long)[1]
+            )
         self.unfilled.append(Piece(document, 0, length, False))
         self._space -= length
         if self._space:
@@ -258,19 +159,19 @@ class Stream(Policy):
         self._space = self._row_tokens - sum(piece.length for piece in self._pieces)
 
 
-POLICIES = ("crop", "crop-long-first", "keep", "stream")
-
-
 def make_policy(name: str, *, row_tokens: int, buffer_docs: int, buffer_tokens: int) -> Policy:
-    """The policy called `name` (one of POLICIES), new and empty.
+    """The policy called `name`, new and empty.
 
-    `stream` needs no buffer; only `keep` heeds `buffer_tokens`, since the crop policies never use
-    more than a document's first `row_tokens` tokens.
+    `stream` has no buffer, and only `keep` heeds `buffer_tokens`: of a document that waits, the crop policies
+    need no more than the first `row_tokens` tokens.
     """
-    from bosrow.data.keep import Keep  # which is itself made from this module's parts
-
-    if name == "keep":
-        return Keep(row_tokens, buffer_docs, buffer_tokens)
-    if name == "stream":
-        return Stream(row_tokens)
-    return {"crop": Crop, "crop-long-first": CropLongFirst}[name](row_tokens, buffer_docs)
+    match name:
+        case "crop":
+            return Crop(row_tokens, buffer_docs)
+        case "crop-long-first":
+            return CropLongFirst(row_tokens, buffer_docs)
+        case "keep":
+            return Keep(row_tokens, buffer_docs, buffer_tokens)
+        case "stream":
+            return Stream(row_tokens)
+    raise ValueError(f"there is no policy {name!r}")
