@@ -16,10 +16,22 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def option(
-    default: Any = dataclasses.MISSING, *, help: str, metavar: str | None = None, positional: bool = False
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str,
+    metavar: str | None = None,
+    positional: bool = False,
+    flag: str | None = None,
 ) -> Any:
-    """A dataclass field that is also a command-line flag (or a positional argument)."""
-    return dataclasses.field(default=default, metadata={"help": help, "metavar": metavar, "positional": positional})
+    """A dataclass field that is also a command-line flag (`flag`, if not called as the field) or a positional."""
+    metadata = {"help": help, "metavar": metavar, "positional": positional, "flag": flag}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_as(options: type, name: str) -> Any:
+    """A field like `name` of another options class: its default, its help, its flag, written once."""
+    (field,) = (field for field in dataclasses.fields(options) if field.name == name)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
 def parser_for(options: type, prog: str, description: str) -> argparse.ArgumentParser:
@@ -38,8 +50,9 @@ def parser_for(options: type, prog: str, description: str) -> argparse.ArgumentP
 def _add(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]", hint: Any) -> None:
     required = field.default is dataclasses.MISSING
     settings: dict[str, Any] = {"help": field.metadata["help"].replace("%", "%%")}
+    flag = f"--{field.metadata['flag'] or field.name}"
     if hint is bool:
-        parser.add_argument(f"--{field.name}", action="store_true", **settings)
+        parser.add_argument(flag, dest=field.name, action="store_true", default=argparse.SUPPRESS, **settings)
         return
     if get_origin(hint) in (Union, types.UnionType):  # X | None
         (hint,) = (part for part in get_args(hint) if part is not type(None))
@@ -55,7 +68,7 @@ def _add(parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]", hint:
     if field.metadata["positional"]:
         parser.add_argument(field.name, **settings)
     else:
-        parser.add_argument(f"--{field.name}", required=required, default=argparse.SUPPRESS, **settings)
+        parser.add_argument(flag, dest=field.name, required=required, default=argparse.SUPPRESS, **settings)
 
 
 def parse(options: type, arguments: list[str], prog: str, description: str) -> Any:

@@ -6,11 +6,11 @@ tokens that were read, or DataSetError says which is incomplete. Cost: a lookup 
 can hold the answer; rebuilding is one pass over the shards and keeps only the documents that are not complete yet.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bosrow.data.manifest import SPLITS, Manifest, read_manifest
+from bosrow.data.options import LOSSLESS
 from bosrow.data.packing import Piece
-from bosrow.data.provenance import DOCUMENTS_PER_FILE, FOLDER
+from bosrow.data.provenance import DOCUMENTS_PER_FILE, FOLDER, PIECE
 from bosrow.errors import DataSetError, OptionError
 
 Tokens = npt.NDArray[np.uint16]
@@ -64,23 +65,74 @@ class Provenance:
         """How many documents were read."""
         return sum(rows for name, rows in self._rows.items() if name.startswith("documents_"))
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether ids were kept (--id_field)."""
+        return "id" in self._open("documents_000000.parquet").schema_arrow.names
+
+    @property
+    def share_lost(self) -> float:
+        """The share of the tokens read that neither a row nor a stored tail holds."""
+        ledgers = list(self.manifest.ledger.values())
+        read = sum(ledger["tokens_read"] for ledger in ledgers)
+        kept = sum(ledger["tokens_placed"] for ledger in ledgers)
+        if self.manifest.policy in LOSSLESS:
+            kept += sum(ledger["tokens_tail"] for ledger in ledgers)
+        return 1 - kept / max(1, read)
+
     def document(self, document: int) -> DocumentInfo:
         """What is known of a document. Raises OptionError if there is none of that number."""
-        if not 0 <= document < self.documents:
-            raise OptionError(f"there is no document {document}; {self.data_dir} has 0 to {self.documents - 1}")
-        name = f"documents_{document // DOCUMENTS_PER_FILE:06d}.parquet"
-        (line,) = self._read(name, [("document", "=", document)]).to_pylist()
-        return DocumentInfo(**{"id": None} | line)
+        return self.documents_of([document])[document]
+
+    def documents_of(self, documents: Iterable[int]) -> dict[int, DocumentInfo]:
+        """What is known of each of `documents`. Raises OptionError if there is none of one of these numbers."""
+        by_file: dict[str, list[int]] = {}
+        for document in sorted(set(documents)):
+            if not 0 <= document < self.documents:
+                raise OptionError(f"there is no document {document}; {self.data_dir} has 0 to {self.documents - 1}")
+            by_file.setdefault(f"documents_{document // DOCUMENTS_PER_FILE:06d}.parquet", []).append(document)
+        lines = [
+            line for name, chosen in by_file.items() for line in self._read(name, [("document", "in", chosen)]).to_pylist()
+        ]
+        return {line["document"]: DocumentInfo(**{"id": None} | line) for line in lines}
+
+    def lengths(self) -> npt.NDArray[np.uint32]:
+        """Tokens of each document, its BOS counted, by number: shape (documents,)."""
+        names = sorted(name for name in self._rows if name.startswith("documents_"))
+        parts = [self._open(name).read(["tokens"])["tokens"].to_numpy() for name in names]
+        return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+    def columns(self, split: str) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """All pieces of a split's rows in order, many at a time, as arrays; `row` counts within the split."""
+        first = 0
+        for shard in self.manifest.shards_of(split):
+            for batch in self._open(_beside(shard.name)).iter_batches():
+                columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in PIECE.names or ()}
+                yield columns | {"row": columns["row"].astype(np.int64) + first}
+            first += shard.rows
 
     def pieces_of_row(self, split: str, row: int) -> list[PlacedPiece]:
         """The pieces of a row (counted within the split), left to right. Raises OptionError if out of range."""
-        shards = self.manifest.shards_of(split)
+        return self.pieces_of_rows(split, [row])[row]
+
+    def pieces_of_rows(self, split: str, rows: Iterable[int]) -> dict[int, list[PlacedPiece]]:
+        """The pieces of each of `rows` (counted within the split), left to right. Raises OptionError if out of range."""
+        wanted = sorted(set(rows))
+        total = self.manifest.rows_of(split)
+        if not total:
+            raise OptionError(f"{self.data_dir} has no {split} rows")
+        for row in wanted:
+            if not 0 <= row < total:
+                raise OptionError(f"there is no {split} row {row}; {self.data_dir} has 0 to {total - 1}")
+        found: dict[int, list[PlacedPiece]] = {row: [] for row in wanted}
         first = 0
-        for shard in shards:
-            if first <= row < first + shard.rows:
-                return self._placed(split, first, self._read(_beside(shard.name), [("row", "=", row - first)]))
+        for shard in self.manifest.shards_of(split):
+            inside = [row - first for row in wanted if first <= row < first + shard.rows]
+            if inside:
+                for placed in self._placed(split, first, self._read(_beside(shard.name), [("row", "in", inside)])):
+                    found[placed.row].append(placed)
             first += shard.rows
-        raise OptionError(f"there is no {split} row {row}; {self.data_dir} has 0 to {first - 1}")
+        return found
 
     def pieces_of_document(self, document: int) -> list[PlacedPiece]:
         """Where a document is, in order of its offsets; empty if no row holds any of it."""
@@ -115,6 +167,19 @@ class Provenance:
                 growing[document] = parts, length + len(new)
             parts, _ = growing.pop(info.document)
             yield info, parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def rebuild_cropped(self) -> Iterator[tuple[DocumentInfo, Tokens]]:
+        """What a data set made by a crop policy still has of each document, in order of reading.
+
+        Such a policy places at most one piece of a document; those without one are left out. The places of all
+        pieces are held in memory, since a document may wait in the buffer to the end.
+        """
+        placed = [(piece.document, split, tokens) for split in SPLITS for piece, tokens in self._all_pieces(split)]
+        placed.sort(key=lambda item: item[0])
+        infos = self._all_documents()
+        for document, split, tokens in placed:
+            info = next(info for info in infos if info.document == document)
+            yield replace(info, split=split), tokens
 
     def _all_documents(self) -> Iterator[DocumentInfo]:
         for name in sorted(name for name in self._rows if name.startswith("documents_")):
@@ -158,7 +223,7 @@ class Provenance:
             for line in table.to_pylist()
         ]
 
-    def _read(self, name: str, filters: list[tuple[str, str, int]] | None) -> pa.Table:
+    def _read(self, name: str, filters: list[tuple[str, str, Any]] | None) -> pa.Table:
         self._open(name).close()
         return pq.read_table(self.data_dir / FOLDER / name, filters=filters)
 

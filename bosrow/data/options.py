@@ -30,6 +30,10 @@ class PrepareOptions:
     data_files: tuple[str, ...] = option(
         (), help="local files or globs: parquet, jsonl(.gz|.zst), or one document per text file"
     )
+    from_dir: Path | None = option(
+        None, flag="from", metavar="DATA_DIR", help="a data set made by keep or stream: pack its documents anew"
+    )
+    allow_lossy: bool = option(False, help="with --from: take a data set that lost tokens for what it still holds")
     split: str = option("train", help="split to read")
     text_field: str = option("text", help="column that holds the text")
     id_field: str | None = option(None, help="column with each document's id, kept in the provenance")
@@ -55,8 +59,10 @@ class PrepareOptions:
     fresh: bool = option(False, help="delete what an earlier run left in out_dir and start over")
 
     def __post_init__(self) -> None:
-        if not self.dataset and not self.data_files:
-            raise OptionError("no corpus: give --dataset NAME (on the Hub) or --data_files FILE...")
+        if self.from_dir and (self.dataset or self.data_files):
+            raise OptionError("--from takes the place of --dataset and --data_files; give one of them")
+        if not self.dataset and not self.data_files and not self.from_dir:
+            raise OptionError("no corpus: give --dataset NAME (on the Hub), --data_files FILE... or --from DATA_DIR")
         _at_least(self, seq_len=1, batch_docs=1, buffer_docs=1, buffer_tokens=1, shard_rows=0, max_docs=0, workers=0)
         if self.seq_len > MAX_SEQ_LEN:
             raise OptionError(f"--seq_len is {self.seq_len}; at most {MAX_SEQ_LEN} is possible")
@@ -85,22 +91,34 @@ class PrepareOptions:
         return self.shard_rows or max(1, SHARD_TOKENS // self.row_tokens)
 
     @property
+    def keeps_split(self) -> bool:
+        """Whether each document stays in the split that --from gives it."""
+        return self.from_dir is not None and self.val_fraction is None and self.val_shards is None
+
+    @property
+    def packer_per_split(self) -> bool:
+        """Whether documents, not shards, have a split, so that each split has a packer of its own."""
+        return self.keeps_split or bool(self.val_by_hash)
+
+    @property
     def val_by_hash(self) -> float | None:
-        """The share of documents in val where a hash decides; None where the first shards are val."""
+        """The share of documents in val where a hash decides; None where it does not."""
+        if self.keeps_split:
+            return None
         if self.val_fraction is None and self.policy in LOSSLESS and self.val_shards is None:
             return 0.005
         return self.val_fraction
 
     @property
     def val_by_shards(self) -> int:
-        """How many of the first shards are val; 0 where a hash decides."""
-        if self.val_by_hash is not None:
+        """How many of the first shards are val; 0 where documents have a split."""
+        if self.keeps_split or self.val_by_hash is not None:
             return 0
         return 1 if self.val_shards is None else self.val_shards
 
 
-# Options that may change when a run goes on. (`data_files` stands for files, which are compared themselves.)
-FREE = ("workers", "batch_docs", "checkpoint_seconds", "fresh", "out_dir", "on_bad_row", "data_files")
+# Options that may change when a run goes on. (`data_files` and `from_dir` stand for data, which is compared itself.)
+FREE = ("workers", "batch_docs", "checkpoint_seconds", "fresh", "out_dir", "on_bad_row", "data_files", "from_dir")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from socket import socketpair
 from typing import Any
 
 import bosrow
+from bosrow.data.source import TOKEN_FORMATS
 from bosrow.data.units import Position, Unit, units_of
 from bosrow.data.worker import Batch, Task, batches_of
 from bosrow.errors import BosrowError, MachineError
@@ -108,7 +109,9 @@ class Inline:
 
 def open_pool(task: Task, start: Position, skip: int, workers: int) -> "Pool | Inline":
     """A pool of `workers` processes (0: none) that goes on at `start`, after the first `skip` documents there."""
-    return Pool(task, start, skip, workers) if workers else Inline(task, start, skip)
+    if workers == 0 or task.source.format in TOKEN_FORMATS:  # ids are read faster than they could be handed over
+        return Inline(task, start, skip)
+    return Pool(task, start, skip, workers)
 
 
 class Pool:

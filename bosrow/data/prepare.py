@@ -81,7 +81,7 @@ class Run:
         self.source = Source.from_json(saved[0]["source"]) if saved else source or find_source(options)
         if not options.no_provenance:
             names = [file.name for file in self.source.files]
-            self.document_log = DocumentLog(options.out_dir, names, options.id_field is not None)
+            self.document_log = DocumentLog(options.out_dir, names, self.source.id_field is not None)
         if saved is None:
             _delete(options.out_dir, keep=set())
             self.checkpoint()
@@ -108,7 +108,7 @@ class Run:
             pieces = None if options.no_provenance else PieceLog(options.out_dir)
             return Packer(policy, writer, pieces, self.ledgers, home, self.tokenizer.bos_token_id)
 
-        if options.val_by_hash:
+        if options.packer_per_split:
             return {split: packer(split, 0) for split in SPLITS}
         return {"train": packer("train", options.val_by_shards)}
 
@@ -120,6 +120,7 @@ class Run:
             tokenizer=options.tokenizer,
             kept_tokens=self._kept_tokens(),
             val_fraction=options.val_by_hash or 0.0,
+            keeps_split=options.keeps_split,
             batch_docs=options.batch_docs,
         )
         seconds_before, began = self.seconds, time.monotonic()
@@ -158,7 +159,7 @@ class Run:
         """Pack a batch, or note that its unit has ended."""
         if batch is None:
             self.position, self.taken = unit.next, 0
-            self.share = self._share(unit)
+            self.share = unit.share
             return
         for bad in batch.bad:
             self._drop(*bad)
@@ -170,16 +171,11 @@ class Run:
             split = "val" if in_val else "train"
             self.packers[split].add(self.documents, batch.tokens[start:stop], length)
             if self.document_log:
-                self.document_log.add(place, length, None if self.options.val_by_shards else split, name)
+                self.document_log.add(place, length, split if self.options.packer_per_split else None, name)
             self.documents += 1
             start = stop
         self.taken += batch.documents
         self.text_bytes += batch.text_bytes
-
-    def _share(self, unit: Unit) -> float:
-        sizes = [file.size for file in self.source.files]
-        inside = unit.share * sizes[unit.start.file] if unit.next.file == unit.start.file else 0.0
-        return (sum(sizes[: unit.next.file]) + inside) / max(1, sum(sizes))
 
     def _drop(self, file: int, row: int, reason: str) -> None:
         """Leave out a row that holds no text, or stop there."""

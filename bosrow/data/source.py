@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bosrow.data.options import PrepareOptions
-from bosrow.errors import SourceError
+from bosrow.errors import DataSetError, SourceError
 
-Format = Literal["parquet", "json", "lines", "text"]
+Format = Literal["parquet", "json", "lines", "text", "tokens", "rows"]
 FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"}  # `datasets` builders and what we call them
+TOKEN_FORMATS = ("tokens", "rows")  # hold ids, not text
 JSON_NAMES = (".jsonl", ".json", ".ndjson")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -37,7 +38,11 @@ class SourceFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A corpus: files of one format in reading order. `dataset` and `revision` are set for one on the Hub."""
+    """A corpus: files of one format in reading order.
+
+    `dataset` and `revision` are set for one on the Hub, `data_dir` and `data` (its fingerprint) for the rows of
+    a data set of our own, whose `files` are then those that its documents once came from.
+    """
 
     format: Format
     files: tuple[SourceFile, ...]
@@ -45,6 +50,8 @@ class Source:
     id_field: str | None
     dataset: str | None = None
     revision: str | None = None
+    data_dir: str | None = None
+    data: str | None = None
 
     def open(self, file: SourceFile) -> BinaryIO:
         """Open a file, local or on the Hub, for seekable binary reading."""
@@ -58,7 +65,13 @@ class Source:
     def fingerprint(self) -> str:
         """SHA-256 over names and sizes (and, on the Hub, revision and etags), the same on every machine."""
         marks = [[file.name, file.size, file.mark if self.dataset else ""] for file in self.files]
-        return hashlib.sha256(json.dumps([self.dataset, self.revision, marks]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.dataset, self.revision, self.data, marks]).encode()).hexdigest()
+
+    def share(self, file: int, fraction: float) -> float:
+        """How much of the corpus lies before the place at `fraction` of a file, by bytes."""
+        sizes = [one.size for one in self.files]
+        inside = fraction * sizes[file] if file < len(sizes) else 0.0
+        return (sum(sizes[:file]) + inside) / max(1, sum(sizes))
 
     def as_json(self) -> dict[str, Any]:
         """The source as it is kept in the state file."""
@@ -82,6 +95,8 @@ def find_source(options: PrepareOptions) -> Source:
             f"--split is {options.split!r}; slices and sums of splits are not read, give a split's name "
             "(and --max_docs to stop early)"
         )
+    if options.from_dir:
+        return _rows(options.from_dir, options.allow_lossy)
     if options.data_files and (options.dataset is None or options.dataset in FORMATS):
         source = _local(options)
     elif options.data_files:
@@ -134,6 +149,27 @@ def _local(options: PrepareOptions) -> Source:
     )
 
 
+def _rows(data_dir: Path, allow_lossy: bool) -> Source:
+    from bosrow.data.lookup import Provenance
+
+    provenance = Provenance(data_dir)
+    lost = provenance.share_lost
+    if lost and not allow_lossy:
+        raise DataSetError(
+            f"--from {data_dir} holds not all of its documents: {lost:.1%} of their tokens were lost when it was made "
+            f"(policy {provenance.manifest.policy}); prepare it by --policy keep or stream, or give --allow_lossy"
+        )
+    names = provenance.manifest.meta["bosrow"]["source"]["files"]
+    return Source(
+        format="rows",
+        files=tuple(SourceFile(path="", name=name, size=0, mark="") for name in names),
+        text_field="",
+        id_field="id" if provenance.has_ids else None,
+        data_dir=str(data_dir),
+        data=provenance.manifest.fingerprint,
+    )
+
+
 def _expand(pattern: str) -> list[str]:
     paths = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
     files = [path for path in paths if not os.path.isdir(path)]
@@ -156,6 +192,8 @@ def _format_of(path: str, dataset: str | None) -> Format:
         name = name.removesuffix(suffix)
     if name.endswith(".parquet"):
         return "parquet"
+    if name.endswith(".bin"):
+        return "tokens"
     return "json" if name.endswith(JSON_NAMES) else "text"
 
 

@@ -6,27 +6,27 @@ others (compressed files, oversized row groups, text files on the Hub) travel wi
 `documents_of` runs in a worker. Promise: the units, and the documents in them, depend on the corpus alone,
 and `units_of` can begin at any unit's `next`. What is unusable inside a corpus becomes a document that is
 `bad` and says why; whether that stops the run is for others to decide. A unit is about 16 MB of text, more
-only for one larger document.
+only for one larger document, which exists in memory two or three times, as UTF-8 and never as a str.
 """
 
-import gzip
-import io
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.json
 import pyarrow.parquet as pq
-import zstandard
 
-from bosrow.data.source import Source, compression_of, is_text
+from bosrow.data.source import TOKEN_FORMATS, Source, compression_of, is_text
 from bosrow.errors import BadRowError
 
 UNIT_BYTES = 16 << 20
-SLICE_ROWS = 64  # rows decoded at once from an oversized row group
+DECODED_ROWS = 1024  # rows of a row group decoded at once, at most
+LARGE_LINE_BYTES = 1 << 20  # a longer line of JSON is parsed by Arrow, which makes no str of it
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -40,31 +40,37 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a worker reads at once: from `start` up to `next`, or the documents inside `payload`.
+    """What a worker reads at once: from `start` up to `next`, or what is in `payload`.
 
-    `bad` says why a file, or the rest of it, could not be cut into units; `share` is the part of the file that
-    lies before `next` (for the progress line).
+    `share` is the part of the source that lies before `next`, for the progress line. `bad` says why a file, or
+    the rest of it, could not be cut into units.
     """
 
     start: Position
     next: Position
-    share: float = 1.0
-    payload: bytes | None = None
+    share: float
+    payload: bytes | list["Document"] | None = None
     bad: str | None = None
 
 
 class Document(NamedTuple):
-    """One row of the corpus. `text` is UTF-8 or a str; `bad` says why there is none: "kind (detail)"."""
+    """One row of the corpus. `text` is UTF-8, or ids; `bad` says why there is none: "kind (detail)"."""
 
     file: int
     row: int
-    text: bytes | memoryview | str = b""
+    text: bytes | memoryview | npt.NDArray[np.uint16] = b""
     id: str | None = None
+    in_val: bool = False  # where the source has splits of its own
     bad: str | None = None
 
 
 def units_of(source: Source, start: Position) -> Iterator[Unit]:
     """The units from `start` to the end of the corpus."""
+    if source.format in TOKEN_FORMATS:
+        from bosrow.data import token_source  # which builds on this module
+
+        yield from token_source.units_of(source, start)
+        return
     if source.format == "text":
         yield from _text_files(source, start)
         return
@@ -75,13 +81,18 @@ def units_of(source: Source, start: Position) -> Iterator[Unit]:
                 yield unit
                 begin = unit.next
         except BadRowError as error:
-            yield Unit(begin, Position(index + 1), bad=str(error))
+            yield Unit(begin, Position(index + 1), source.share(index, 1.0), bad=str(error))
 
 
 def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
     """The documents of a unit, in order."""
     if unit.bad is not None:
         yield Document(unit.start.file, unit.start.row, bad=f"unreadable ({unit.bad})")
+        return
+    if source.format in TOKEN_FORMATS:
+        from bosrow.data import token_source
+
+        yield from token_source.documents_of(source, unit)
         return
     try:
         yield from READERS[source.format](source, unit)
@@ -96,16 +107,15 @@ def _text_files(source: Source, start: Position) -> Iterator[Unit]:
         while stop < len(source.files) and size + source.files[stop].size <= UNIT_BYTES:
             size += source.files[stop].size
             stop += 1
-        yield Unit(Position(first), Position(stop))
+        yield Unit(Position(first), Position(stop), source.share(stop, 0.0))
         first = stop
 
 
 def _text_documents(source: Source, unit: Unit) -> Iterator[Document]:
     for index in range(unit.start.file, unit.next.file):
-        name = source.files[index].name
         try:
-            with _unpacked(source, index) as stream:
-                yield Document(index, 0, _read(stream, name, -1).removeprefix(UTF8_BOM))
+            with _opened(source, index) as stream, _unpacked(stream, source.files[index].name) as unpacked:
+                yield Document(index, 0, _read(unpacked, source.files[index].name, -1).removeprefix(UTF8_BOM))
         except BadRowError as error:
             yield Document(index, 0, bad=f"unreadable ({error})")
 
@@ -120,66 +130,78 @@ def _row_groups(source: Source, start: Position) -> Iterator[Unit]:
             if group >= start.part:
                 begin = Position(start.file, group, max(first_row, start.row))
                 if _text_bytes(metadata, columns) <= UNIT_BYTES:
-                    yield Unit(begin, end, (group + 1) / parquet.num_row_groups)
+                    yield Unit(begin, end, source.share(start.file, (group + 1) / parquet.num_row_groups))
                 else:
-                    yield from _slices(parquet, columns, begin, end, first_row)
+                    yield from _slices(source, parquet, columns, begin, end, first_row)
             first_row += metadata.num_rows
 
 
 def _text_bytes(group: pq.RowGroupMetaData, columns: list[str]) -> int:
     chunks = (group.column(index) for index in range(group.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
 
 
-def _slices(parquet: pq.ParquetFile, columns: list[str], begin: Position, end: Position, row: int) -> Iterator[Unit]:
+def _slices(
+    source: Source, parquet: pq.ParquetFile, columns: list[str], begin: Position, end: Position, row: int
+) -> Iterator[Unit]:
     """An oversized row group, decoded here and handed on as Arrow streams of about a unit each.
 
     Each slice but the last ends inside the row group; the last one's `next` is the next row group.
     """
+    metadata = parquet.metadata.row_group(begin.part)
+    rows_of_a_unit = metadata.num_rows * UNIT_BYTES // _text_bytes(metadata, columns)
     batches: list[pa.RecordBatch] = []
-    for batch in parquet.iter_batches(SLICE_ROWS, row_groups=[begin.part], columns=columns):
-        row += batch.num_rows
-        if row > begin.row:
-            batches.append(batch)
-        if batches and (row == end.row or sum(part.nbytes for part in batches) >= UNIT_BYTES):
-            stop = end if row == end.row else Position(begin.file, begin.part, row)
-            yield Unit(begin, stop, (row / max(1, parquet.metadata.num_rows)), _to_stream(batches))
-            begin, batches = stop, []
+    try:
+        for batch in _decoded(parquet, begin.part, columns, max(1, min(rows_of_a_unit // 4, DECODED_ROWS))):
+            row += batch.num_rows
+            if row > begin.row:
+                batches.append(batch.slice(max(0, begin.row - row + batch.num_rows)))
+            if batches and (row == end.row or sum(part.nbytes for part in batches) >= UNIT_BYTES):
+                stop = end if row == end.row else Position(begin.file, begin.part, row)
+                share = source.share(begin.file, row / parquet.metadata.num_rows)
+                yield Unit(begin, stop, share, _to_stream(batches))
+                begin, batches = stop, []
+    except (pa.ArrowException, OSError) as error:
+        share = source.share(begin.file, end.row / parquet.metadata.num_rows)
+        yield Unit(begin, end, share, bad=f"row group {begin.part} cannot be read ({_first_line(error)})")
+
+
+def _decoded(parquet: pq.ParquetFile, group: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """A row group, `rows` rows at a time; the text, which is the first of `columns`, as large_string."""
+    for batch in parquet.iter_batches(rows, row_groups=[group], columns=columns):
+        text = batch.column(columns[0]).cast(pa.large_string(), safe=False)
+        yield pa.record_batch({columns[0]: text} | {name: batch.column(name) for name in columns[1:]})
 
 
 def _to_stream(batches: list[pa.RecordBatch]) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batches[0].schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+        while batches:
+            writer.write_batch(batches.pop(0))
     return sink.getvalue().to_pybytes()
 
 
 def _parquet_documents(source: Source, unit: Unit) -> Iterator[Document]:
-    try:
-        if unit.payload is not None:
-            table = pa.ipc.open_stream(unit.payload).read_all()
-        else:
-            with _parquet(source, unit.start.file) as parquet:
-                columns = _columns(source, parquet, unit.start.file)
-                table = parquet.read_row_group(unit.start.part, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise BadRowError(
-            f"{source.files[unit.start.file].name}, row group {unit.start.part}, cannot be read ({_first_line(error)})"
-        ) from None
-    ids: Iterator[Any] = iter(table[source.id_field].to_pylist()) if source.id_field else iter([None] * len(table))
     row = unit.start.row
-    for chunk in table[source.text_field].chunks:
-        for text, name in zip(_utf8_of(chunk), ids, strict=False):
-            yield Document(unit.start.file, row, text or b"", _id(name), None if text is not None else "null")
-            row += 1
+    try:
+        for batch in _batches(source, unit):
+            ids: list[Any] = batch.column(source.id_field).to_pylist() if source.id_field else [None] * batch.num_rows
+            for value, name in zip(batch.column(source.text_field), ids, strict=True):
+                # The bytes themselves: one emoji makes a str four times larger than its UTF-8.
+                text = value.as_buffer()
+                yield Document(unit.start.file, row, text or b"", _id(name), bad="null" if text is None else None)
+                row += 1
+    except (pa.ArrowException, OSError) as error:
+        raise BadRowError(f"row group {unit.start.part} cannot be read ({_first_line(error)})") from None
 
 
-def _utf8_of(column: pa.Array) -> Iterator[memoryview | None]:
-    """Each value's UTF-8 bytes, without making a Python string of it (one emoji makes that four times larger)."""
-    for value in column.cast(pa.large_string(), safe=False) if not pa.types.is_large_string(column.type) else column:
-        buffer = value.as_buffer()
-        yield None if buffer is None else memoryview(buffer)
+def _batches(source: Source, unit: Unit) -> Iterator[pa.RecordBatch]:
+    if unit.payload is not None:
+        yield from pa.ipc.open_stream(unit.payload)
+        return
+    with _parquet(source, unit.start.file) as parquet:
+        columns = _columns(source, parquet, unit.start.file)
+        yield from _decoded(parquet, unit.start.part, columns, DECODED_ROWS)
 
 
 def _parquet(source: Source, index: int) -> pq.ParquetFile:
@@ -202,112 +224,152 @@ def _columns(source: Source, parquet: pq.ParquetFile, index: int) -> list[str]:
     for column in columns:
         if column not in parquet.schema_arrow.names:
             names = ", ".join(parquet.schema_arrow.names)
-            raise BadRowError(f"{source.files[index].name} has no column {column!r}; its columns are: {names}")
+            raise BadRowError(f"no column {column!r}; the columns are: {names}")
     kind = parquet.schema_arrow.field(source.text_field).type
     if not is_text(kind):
-        raise BadRowError(f"{source.files[index].name}: column {source.text_field!r} holds {kind}, text was required")
+        raise BadRowError(f"column {source.text_field!r} holds {kind}, text was required")
     return columns
 
 
 def _blocks(source: Source, start: Position) -> Iterator[Unit]:
     """A file of lines, cut after a line's end about every UNIT_BYTES of its unpacked bytes."""
     file = source.files[start.file]
-    with _unpacked(source, start.file) as stream:
-        if start.part:
-            _skip(stream, start.part)
-        travels = source.dataset is not None or compression_of(file.name) is not None
-        rest, begin = b"", start
-        while block := _read(stream, file.name, UNIT_BYTES):
-            rest += block
-            cut = rest.rfind(b"\n") + 1
+    travels = source.dataset is not None or compression_of(file.name) is not None
+    with _opened(source, start.file) as packed, _unpacked(packed, file.name) as stream:
+        _skip(stream, file.name, start.part)
+        begin, size = start, 0  # size: of what was read from `begin` on
+        parts: list[bytes] = []  # the same bytes, where they travel
+        # Blocks end at the same places after a restart, so a file damaged further on gives the same units.
+        while block := _read(stream, file.name, UNIT_BYTES - (begin.part + size) % UNIT_BYTES):
+            cut = block.rfind(b"\n") + 1
+            if travels:
+                parts.append(block[:cut] if cut else block)
             if cut:
-                data, rest = rest[:cut], rest[cut:]
-                end = Position(start.file, begin.part + cut, begin.row + data.count(b"\n"))
-                yield Unit(begin, end, end.part / max(end.part, file.size), data if travels else None)
-                begin = end
-        if rest:
-            end = Position(start.file, begin.part + len(rest), begin.row + 1)
-            yield Unit(begin, end, 1.0, rest if travels else None)
+                end = Position(start.file, begin.part + size + cut, begin.row + block.count(b"\n"))
+                share = source.share(start.file, packed.tell() / max(1, file.size))
+                yield Unit(begin, end, share, b"".join(parts) if travels else None)
+                begin, size = end, -cut
+                parts = [block[cut:]] if travels else []
+            size += len(block)
+        if size:
+            end = Position(start.file, begin.part + size, begin.row + 1)
+            yield Unit(begin, end, source.share(start.file, 1.0), b"".join(parts) if travels else None)
 
 
-def _read(stream: BinaryIO, name: str, size: int) -> bytes:
-    try:
-        return stream.read(size)
-    except (EOFError, zlib.error, zstandard.ZstdError, OSError) as error:
-        raise BadRowError(f"{name} cannot be unpacked to its end ({_first_line(error)})") from None
-
-
-def _skip(stream: BinaryIO, length: int) -> None:
-    if stream.seekable():
-        stream.seek(length)
-        return
+def _skip(stream: BinaryIO, name: str, length: int) -> None:
     while length:
-        length -= len(stream.read(min(length, UNIT_BYTES)))
+        skipped = len(_read(stream, name, min(length, UNIT_BYTES)))
+        if not skipped:
+            raise BadRowError(f"{name} became shorter while it was read")
+        length -= skipped
 
 
-def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, bytes]]:
+def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, memoryview]]:
+    """The lines of a unit, without their ends, by number."""
     data = unit.payload
+    assert not isinstance(data, list)
     if data is None:
-        with source.open(source.files[unit.start.file]) as stream:
+        name, length = source.files[unit.start.file].name, unit.next.part - unit.start.part
+        with _opened(source, unit.start.file) as stream:
             stream.seek(unit.start.part)
-            data = stream.read(unit.next.part - unit.start.part)
-    if unit.start.part == 0:
-        data = data.removeprefix(UTF8_BOM)
-    yield from enumerate(io.BytesIO(data), unit.start.row)
+            data = _read(stream, name, length)
+        if len(data) < length:
+            raise BadRowError(f"{name} became shorter while it was read")
+    view, row = memoryview(data), unit.start.row
+    begin = len(UTF8_BOM) if unit.start.part == 0 and data.startswith(UTF8_BOM) else 0
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        yield row, view[begin:end]
+        begin, row = end + 1, row + 1
 
 
 def _line_documents(source: Source, unit: Unit) -> Iterator[Document]:
     for row, line in _lines(source, unit):
-        yield Document(unit.start.file, row, line.removesuffix(b"\n").removesuffix(b"\r"))
+        yield Document(unit.start.file, row, line[:-1] if line[-1:] == b"\r" else line)
 
 
 def _json_documents(source: Source, unit: Unit) -> Iterator[Document]:
     for row, line in _lines(source, unit):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield Document(unit.start.file, row, bad=f"not JSON ({error})")
-            continue
-        if not isinstance(value, dict):
-            yield Document(
-                unit.start.file, row, bad=f"not JSON (an object was required, this is a {type(value).__name__})"
-            )
-            continue
-        text = value.get(source.text_field)
-        if isinstance(text, str):
-            yield Document(unit.start.file, row, text, _id(value.get(source.id_field)))
-        elif source.text_field in value:
-            yield Document(unit.start.file, row, bad="null" if text is None else f"not text (a {type(text).__name__})")
-        else:
-            yield Document(
-                unit.start.file,
-                row,
-                bad=f"no text (there is no field {source.text_field!r}; there are: {', '.join(value)[:200]})",
-            )
+        if len(line) > LARGE_LINE_BYTES and (text := _large_text(source, line)) is not None:
+            yield Document(unit.start.file, row, text)
+        elif line[:1].tobytes().strip() or line.tobytes().strip():
+            yield _json_document(source, unit.start.file, row, line.tobytes())
 
 
-READERS = {"parquet": _parquet_documents, "json": _json_documents, "lines": _line_documents, "text": _text_documents}
-
-
-def _unpacked(source: Source, index: int) -> BinaryIO:
-    file = source.files[index]
-    kind = compression_of(file.name)
+def _json_document(source: Source, file: int, row: int, line: bytes) -> Document:
     try:
-        stream = source.open(file)
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Document(file, row, bad=f"not JSON ({error})")
+    if not isinstance(value, dict):
+        return Document(file, row, bad=f"not JSON (an object was required, this is a {type(value).__name__})")
+    text = value.get(source.text_field)
+    if isinstance(text, str):
+        return Document(file, row, _utf8(text), _id(value.get(source.id_field)))
+    if text is not None:
+        return Document(file, row, bad=f"not text (a {type(text).__name__})")
+    if source.text_field in value:
+        return Document(file, row, bad="null")
+    fields = ", ".join(value)[:200]
+    return Document(file, row, bad=f"no text (there is no field {source.text_field!r}; there are: {fields})")
+
+
+def _large_text(source: Source, line: memoryview) -> memoryview | None:
+    """The text of a long line, read by Arrow; None for whatever is not simply text, which json.loads shall judge.
+
+    json.loads makes two strs of a line, which one emoji makes four times larger each.
+    """
+    if source.id_field is not None:
+        return None
+    options = pyarrow.json.ParseOptions(
+        explicit_schema=pa.schema([(source.text_field, pa.large_string())]), unexpected_field_behavior="ignore"
+    )
+    whole = pyarrow.json.ReadOptions(use_threads=False, block_size=len(line) + 1)
+    try:
+        table = pyarrow.json.read_json(pa.BufferReader(line), whole, options)
+    except pa.ArrowException:
+        return None
+    if len(table) != 1 or (text := table[source.text_field][0].as_buffer()) is None:
+        return None
+    return memoryview(text)
+
+
+def _opened(source: Source, index: int) -> BinaryIO:
+    file = source.files[index]
+    try:
+        return source.open(file)
     except OSError as error:
         raise BadRowError(f"{file.name} cannot be opened ({error.strerror or error})") from None
-    if kind == "gzip":
-        return gzip.open(stream)  # type: ignore[return-value]
-    if kind == "zstd":
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
-    return stream
+
+
+def _unpacked(stream: BinaryIO, name: str) -> BinaryIO:
+    kind = compression_of(name)
+    return pa.CompressedInputStream(stream, kind) if kind else stream
+
+
+def _read(stream: BinaryIO, name: str, size: int) -> bytes:
+    """Up to `size` bytes (-1: all). A compressed file that ends too early raises, as damage does."""
+    try:
+        return stream.read() if size < 0 else stream.read(size)
+    except OSError as error:
+        raise BadRowError(f"{name} cannot be read to its end ({_first_line(error)})") from None
 
 
 def _id(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _utf8(text: str) -> bytes:
+    """UTF-8 of a text from JSON, which may hold lone surrogates: each becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
 def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0][:200] or type(error).__name__
+
+
+READERS = {"parquet": _parquet_documents, "json": _json_documents, "lines": _line_documents, "text": _text_documents}

@@ -7,7 +7,6 @@ worker either tokenizes units or, as the one reader, says what the units are.
 
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ class Task:
     tokenizer: str
     kept_tokens: int
     val_fraction: float
+    keeps_split: bool
     batch_docs: int
 
 
@@ -74,10 +74,11 @@ def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
     for document in islice(documents_of(task.source, unit), skip, None):
         ids = _tokenize(tokenizer, document, batch)
         if ids is not None:
+            by_hash = task.val_fraction > 0 and is_val(ids, task.val_fraction)
             batch.places.append((document.file, document.row))
             batch.lengths.append(1 + len(ids))
             batch.ids.append(document.id)
-            batch.in_val.append(task.val_fraction > 0 and is_val(ids, task.val_fraction))
+            batch.in_val.append(document.in_val if task.keeps_split else by_hash)
             kept = ids[: task.kept_tokens - 1] if task.kept_tokens else ids
             parts += [bos, kept]
             tokens += 1 + len(kept)
@@ -96,6 +97,8 @@ def _closed(batch: Batch, parts: list[npt.NDArray[np.uint16]]) -> Batch:
 
 def _tokenize(tokenizer: Gpt2Tokenizer, document: Document, batch: Batch) -> npt.NDArray[np.uint16] | None:
     reason = document.bad
+    if isinstance(document.text, np.ndarray):
+        return document.text
     if reason is None:
         batch.text_bytes += len(document.text)
         try:
@@ -143,5 +146,5 @@ def _tokenize_units(parent: Connection, task: Task) -> None:
 
 
 def _leave_with_parent() -> None:
-    sys.stdin.buffer.read()
+    os.read(0, 1)  # returns when the pipe ends
     os._exit(1)

@@ -1,0 +1,154 @@
+"""Token files of other trainers, and our own data sets, as sources: the same rows as from the text."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bosrow.cli import main
+from bosrow.data.lookup import Provenance
+from bosrow.data.token_source import LLMC_MAGIC
+from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
+
+TEXTS = [f"Document {n} " + "of a few words " * (n * 7 % 41) for n in range(120)] + ["", "x", "long " * 900]
+IDS = [load_tokenizer("gpt2").encode(text) for text in TEXTS]
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text, "id": f"t{n}"}) + "\n" for n, text in enumerate(TEXTS)))
+    return path
+
+
+def prepare(*arguments):
+    """Run `bosrow prepare` in this process; return its exit status."""
+    return main(["prepare", "--workers", "0", *map(str, arguments)])
+
+
+def shards(folder):
+    """Names and bytes of a data set's shards."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.bin"))}
+
+
+def fingerprint(folder):
+    """The data set's fingerprint."""
+    return json.loads((folder / "meta.json").read_text())["bosrow"]["fingerprint"]
+
+
+def llmc(tokens, version=1, count=None):
+    """The bytes of an llm.c shard."""
+    header = np.zeros(256, "<i4")
+    header[:3] = LLMC_MAGIC, version, len(tokens) if count is None else count
+    return header.tobytes() + np.asarray(tokens, "<u2").tobytes()
+
+
+BEFORE = np.concatenate([np.concatenate([[END_OF_TEXT], ids]) for ids in IDS])  # as llm.c writes documents
+AFTER = np.concatenate([np.concatenate([ids, [END_OF_TEXT]]) for ids in IDS])  # as nanoGPT does
+
+
+@pytest.mark.parametrize("policy", ["crop", "keep", "stream"])
+def test_token_files_give_the_rows_of_the_text(tmp_path, jsonl, policy, monkeypatch):
+    monkeypatch.setattr("bosrow.data.token_source.UNIT_TOKENS", 100)
+    options = ["--seq_len", 64, "--policy", policy, "--val_fraction", 0.1]
+    # The cut at 5,000 is inside a document, so one goes on in the next shard, as llm.c's do.
+    (tmp_path / "a_000.bin").write_bytes(llmc(BEFORE[:5000]))
+    (tmp_path / "a_001.bin").write_bytes(llmc(BEFORE[5000:]))
+    (tmp_path / "flat.bin").write_bytes(AFTER.astype("<u2").tobytes())
+    assert prepare("--data_files", jsonl, "--out_dir", tmp_path / "text", *options) == 0
+    assert prepare("--data_files", tmp_path / "a_*.bin", "--out_dir", tmp_path / "llmc", *options) == 0
+    assert prepare("--data_files", tmp_path / "flat.bin", "--out_dir", tmp_path / "flat", *options) == 0
+    assert shards(tmp_path / "llmc") == shards(tmp_path / "text")
+    assert shards(tmp_path / "flat") == shards(tmp_path / "text")
+    assert fingerprint(tmp_path / "flat") == fingerprint(tmp_path / "text")
+
+
+def test_provenance_points_at_the_place_in_the_token_file(tmp_path):
+    (tmp_path / "a.bin").write_bytes(llmc(BEFORE))
+    assert (
+        prepare("--data_files", tmp_path / "a.bin", "--out_dir", tmp_path / "out", "--seq_len", 64, "--policy", "keep")
+        == 0
+    )
+    for info, tokens in Provenance(tmp_path / "out").rebuild():
+        assert BEFORE[info.source_row : info.source_row + info.tokens - 1].tolist() == tokens[1:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (llmc(BEFORE, version=2), "header of version 2"),
+        (llmc(BEFORE, count=7), "header of version 1 for 7 tokens"),
+        (llmc(BEFORE)[:-1], "damaged or cut short"),
+        (b"\1\2\3", "no whole number of uint16"),
+        (np.array([5, 60000, 50256], "<u2").tobytes(), "id 60000 at token 1 is not in GPT-2's vocabulary"),
+        (b"", "not one full row"),
+    ],
+)
+def test_a_wrong_token_file_is_refused(tmp_path, capsys, data, message):
+    (tmp_path / "a.bin").write_bytes(data)
+    assert prepare("--data_files", tmp_path / "a.bin", "--out_dir", tmp_path / "out", "--seq_len", 64) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "meta.json").exists()
+
+
+@pytest.mark.parametrize("store", ["keep", "stream"])
+@pytest.mark.parametrize("policy", ["crop", "crop-long-first", "keep", "stream"])
+def test_packing_a_data_set_anew_gives_what_preparing_from_text_gives(tmp_path, jsonl, store, policy):
+    def made(name, *arguments):
+        assert prepare("--out_dir", tmp_path / name, *arguments) == 0
+        return tmp_path / name
+
+    text = ["--data_files", jsonl, "--id_field", "id", "--val_fraction", 0.1]
+    stored = made("store", *text, "--seq_len", 100, "--policy", store)
+    again = ["--seq_len", 64, "--policy", policy, "--shard_rows", 20]
+    expected = made("text", *text, *again)
+    for name, arguments in {"same split": [], "by hash": ["--val_fraction", 0.1]}.items():
+        found = made(name, "--from", stored, *again, *arguments)
+        assert shards(found) == shards(expected)
+        assert fingerprint(found) == fingerprint(expected)
+        for file in (expected / "provenance").iterdir():
+            assert (found / "provenance" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_another_split_from_a_store_is_that_from_text(tmp_path, jsonl):
+    text = ["--data_files", jsonl, "--seq_len", 64]
+    assert prepare(*text, "--policy", "keep", "--val_fraction", 0.1, "--out_dir", tmp_path / "store") == 0
+    options = ["--val_shards", 2, "--shard_rows", 7]
+    assert prepare(*text, *options, "--out_dir", tmp_path / "text") == 0
+    assert prepare("--from", tmp_path / "store", "--seq_len", 64, *options, "--out_dir", tmp_path / "again") == 0
+    assert shards(tmp_path / "again") == shards(tmp_path / "text")
+
+
+def test_a_lossy_data_set_is_refused_with_the_share_lost_unless_allowed(tmp_path, jsonl, capsys):
+    prepare("--data_files", jsonl, "--seq_len", 64, "--val_fraction", 0.1, "--out_dir", tmp_path / "crop")
+    assert (
+        prepare("--from", tmp_path / "crop", "--policy", "stream", "--seq_len", 64, "--out_dir", tmp_path / "out") == 2
+    )
+    ledgers = json.loads((tmp_path / "crop" / "meta.json").read_text())["bosrow"]["ledger"].values()
+    placed, read = sum(x["tokens_placed"] for x in ledgers), sum(x["tokens_read"] for x in ledgers)
+    assert f"{1 - placed / read:.1%} of their tokens were lost" in capsys.readouterr().err
+    arguments = ["--policy", "stream", "--seq_len", 64, "--allow_lossy", "--out_dir", tmp_path / "out"]
+    assert prepare("--from", tmp_path / "crop", *arguments) == 0
+    # Exactly the tokens that a row held, by document (here: its line in the file) and offset.
+    held = {(p.document, p.offset + n) for p in _pieces(tmp_path / "crop") for n in range(p.length)}
+    infos = [info for info, _ in Provenance(tmp_path / "out").rebuild()]
+    assert {(info.source_row, n) for info in infos for n in range(info.tokens)} == held
+
+
+def _pieces(folder):
+    provenance = Provenance(folder)
+    for split in ("train", "val"):
+        for row in range(provenance.manifest.rows_of(split)):
+            for placed in provenance.pieces_of_row(split, row):
+                yield placed.piece
+
+
+def test_provenance_is_required_and_must_fit(tmp_path, jsonl, capsys):
+    options = ["--seq_len", 64, "--policy", "keep", "--val_fraction", 0.1]
+    prepare("--data_files", jsonl, *options, "--no_provenance", "--out_dir", tmp_path / "bare")
+    assert prepare("--from", tmp_path / "bare", "--out_dir", tmp_path / "out") == 2
+    assert "--no_provenance" in capsys.readouterr().err
+    prepare("--data_files", jsonl, *options, "--out_dir", tmp_path / "store")
+    (tmp_path / "store" / "provenance" / "train_000000.parquet").write_bytes(b"PAR1")
+    assert prepare("--from", tmp_path / "store", "--out_dir", tmp_path / "out") == 2
+    assert "train_000000.parquet" in capsys.readouterr().err
