@@ -81,11 +81,12 @@ def evaluate(
 ) -> Outcome:
     """Score `items` over all ranks; every rank gets the same outcome. `batch_size` as for `token_scores`."""
     prepared = prepare(items, tokenizer, bos=bos, context_tokens=model.context_tokens)
-    totals = score(model, prepared.groups, batch_size=batch_size, track=track)
-    bounds = np.cumsum([len(group) for group in prepared.groups])[:-1]
+    totals = score(model, prepared.sequences, batch_size=batch_size, track=track)
+    tokens = np.array([sequence.scored for sequence in prepared.sequences])
+    bounds = np.cumsum([len(item.choices) for item in items])[:-1]
     scores = [
-        ItemScore(logprobs=part, tokens=np.array([sequence.scored for sequence in group]))
-        for part, group in zip(np.split(totals, bounds), prepared.groups, strict=True)
+        ItemScore(logprobs=logprobs, tokens=counts)
+        for logprobs, counts in zip(np.split(totals, bounds), np.split(tokens, bounds), strict=True)
     ]
     result = {
         "task": benchmark.name,

@@ -89,15 +89,15 @@ def bits_per_byte(
     nats = np.zeros(len(chosen))
     by_distance = np.zeros((2, 64))  # nats and tokens of each bin
     for first in range(0, len(chosen), DOCUMENTS_AT_ONCE):
-        groups: list[list[Sequence]] = []
+        sequences: list[Sequence] = []
         owners: list[tuple[int, int]] = []  # of each window: its document, and the first scored token's distance
         for index, document in enumerate(chosen[first : first + DOCUMENTS_AT_ONCE], first):
             distance = 1
             for window in windows([bos_token_id, *document.tokens.tolist()], length, stride):
-                groups.append([window])
+                sequences.append(window)
                 owners.append((index, distance))
                 distance += window.scored
-        for number, values in token_scores(model, groups, batch_size=batch_size, track=track):
+        for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
             index, distance = owners[number]
             losses = -values.astype(np.float64)
             nats[index] += losses.sum()

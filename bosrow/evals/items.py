@@ -203,36 +203,36 @@ def _offline(wanted: bool) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Items as token sequences, one group each, already cut to the model's length.
+    """The choices of items as token sequences, item by item, already cut to the model's length.
 
     `truncated` counts the items of which a context was cut on the left; `clipped` those of which even a
     continuation had to be, so that only its last tokens are scored.
     """
 
-    groups: list[list[Sequence]]
+    sequences: list[Sequence]
     truncated: int
     clipped: int
 
 
 def prepare(items: list[Item], tokenizer: Tokenizer, *, bos: bool, context_tokens: int) -> Prepared:
     """Encode each choice as [BOS] + context + continuation, of which the continuation is scored."""
-    groups: list[list[Sequence]] = []
+    sequences: list[Sequence] = []
     truncated = clipped = 0
     for item in items:
         encoded: dict[str, list[int]] = {}
-        group = []
+        whole = []
         for context, continuation in item.choices:
             context, continuation = _split(context, continuation)
             for part in (context, continuation):
                 if part not in encoded:
                     encoded[part] = tokenizer.encode(part).tolist()
             prefix = [tokenizer.bos_token_id] * bos + encoded[context]
-            group.append(Sequence(prefix + encoded[continuation], len(prefix)))
-        fitted = [fit(sequence, context_tokens) for sequence in group]
-        truncated += any(short is not whole for short, whole in zip(fitted, group, strict=True))
-        clipped += any(short.scored < whole.scored for short, whole in zip(fitted, group, strict=True))
-        groups.append(fitted)
-    return Prepared(groups, truncated, clipped)
+            whole.append(Sequence(prefix + encoded[continuation], len(prefix)))
+        fitted = [fit(sequence, context_tokens) for sequence in whole]
+        truncated += any(after is not before for after, before in zip(fitted, whole, strict=True))
+        clipped += any(after.scored < before.scored for after, before in zip(fitted, whole, strict=True))
+        sequences += fitted
+    return Prepared(sequences, truncated, clipped)
 
 
 def _split(context: str, continuation: str) -> tuple[str, str]:

@@ -43,8 +43,8 @@ def row_losses(
     row_means = np.zeros(count)
     for first in range(0, count, ROWS_AT_ONCE):
         tokens = rows[chosen[first : first + ROWS_AT_ONCE]]
-        groups = [[Sequence(row, 1)] for row in tokens.tolist()]
-        for number, values in token_scores(model, groups, batch_size=batch_size, track=track):
+        sequences = [Sequence(row, 1) for row in tokens.tolist()]
+        for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
             losses = -values.astype(np.float64)
             is_bos = tokens[number, 1:] == bos
             by_position += losses

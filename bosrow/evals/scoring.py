@@ -1,10 +1,10 @@
 """The one scorer: token sequences in, the log-probability of each scored token out, on every rank.
 
 Promise: each sequence is scored once, by one rank; how batches are made depends on the sequences and
-`batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: the
-sequences of one group are merged into a tree of prefixes and every token of the tree is computed once,
-so the choices of an item pay for their common context a single time; the output layer, which is most of
-a small model, runs only where a token is scored, a few hundred tokens at a time.
+`batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: sequences that
+begin alike are merged into a tree of prefixes and every token of the tree is computed once, so the
+choices of an item pay for their context a single time; the output layer, which is most of a small model,
+runs only where a token is scored, a few hundred tokens at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,10 @@ import numpy.typing as npt
 import torch
 import torch.distributed
 
-LOGITS_AT_ONCE = 1 << 25  # 134 MB in fp32
+# On a CPU as many logits as its caches hold (16 MB in fp32), which is twice as fast as any more; else 256 MB.
+LOGITS_AT_ONCE = {"cpu": 1 << 22}
+LOGITS_AT_ONCE_ELSE = 1 << 26
+TREE_TOKENS = 384  # of a merged row; attention costs more the longer it is, and four endings with their context fit
 
 Track = Callable[[list["Batch"]], Iterable["Batch"]]
 
@@ -80,10 +83,10 @@ def fit(sequence: Sequence, context_tokens: int) -> Sequence:
 
 @dataclass(frozen=True)
 class Layout:
-    """One group of sequences as a row of tokens.
+    """Several sequences as one row of tokens.
 
     A token sees those before it whose `ends` lie behind it: the tree in preorder, each node with the end
-    of its subtree. `nodes[k]` says where in the row the inputs of sequence k stand.
+    of its subtree. `nodes[k]` says where in the row the inputs of the k-th sequence stand.
 
     >>> lay_out([[7, 8, 1], [7, 8, 2]])
     Layout(tokens=[7, 8, 1, 2], positions=[0, 1, 2, 2], ends=[4, 4, 3, 4], nodes=[[0, 1, 2], [0, 1, 3]])
@@ -96,15 +99,14 @@ class Layout:
 
 
 def lay_out(inputs: list[list[int]]) -> Layout:
-    """Merge token lists into a tree of their prefixes, written in preorder."""
+    """Merge token lists, which must be sorted, into a tree of their prefixes, written in preorder."""
     tokens: list[int] = []
     positions: list[int] = []
     ends: list[int] = []
-    nodes: list[list[int]] = [[]] * len(inputs)
+    nodes: list[list[int]] = []
     before: list[int] = []
     path: list[int] = []  # where the tokens of `before` stand
-    for index in sorted(range(len(inputs)), key=inputs.__getitem__):
-        current = inputs[index]
+    for current in inputs:
         shared = _common_prefix(before, current)
         for node in path[shared:]:
             ends[node] = len(tokens)
@@ -112,7 +114,7 @@ def lay_out(inputs: list[list[int]]) -> Layout:
         tokens += current[shared:]
         positions += range(shared, len(current))
         ends += [0] * (len(current) - shared)
-        nodes[index] = path
+        nodes.append(path)
         before = current
     for node in path:
         ends[node] = len(tokens)
@@ -139,48 +141,64 @@ class Batch:
         return max(len(layout.tokens) for layout in self.layouts)
 
 
-def make_batches(groups: list[list[Sequence]], *, batch_tokens: int, merge: bool) -> list[Batch]:
+def fill_rows(inputs: list[list[int]], most: int) -> list[list[int]]:
+    """Numbers of `inputs` in rows whose trees hold at most `most` tokens (or one input), in sorted order.
+
+    >>> fill_rows([[7, 8, 2], [5, 5], [7, 8, 1]], most=4)
+    [[1], [2, 0]]
+    """
+    rows: list[list[int]] = []
+    size = 0
+    before: list[int] = []
+    for number in sorted(range(len(inputs)), key=inputs.__getitem__):
+        current = inputs[number]
+        grown = size + len(current) - _common_prefix(before, current)
+        if rows and grown <= most:
+            rows[-1].append(number)
+            size = grown
+        else:
+            rows.append([number])
+            size = len(current)
+        before = current
+    return rows
+
+
+def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -> list[Batch]:
     """Batches of at most `batch_tokens` tokens with padding (or one row), longest rows first.
 
-    With `merge` a group is one row; without, each sequence is a row of its own.
+    With `merge`, sequences share rows as trees; without, each is a row of its own. One that has no scored
+    token is left out.
     """
-    rows: list[tuple[Layout, list[int]]] = []
-    number = 0
-    for group in groups:
-        numbers = list(range(number, number + len(group)))
-        number += len(group)
-        inputs = [sequence.tokens[:-1] for sequence in group]
-        if merge:
-            rows.append((lay_out(inputs), numbers))
-        else:
-            rows += [(lay_out([tokens]), [at]) for tokens, at in zip(inputs, numbers, strict=True)]
-    rows = sorted((row for row in rows if row[0].tokens), key=lambda row: -len(row[0].tokens))
+    numbers = [number for number, sequence in enumerate(sequences) if sequence.scored > 0]
+    inputs = [sequences[number].tokens[:-1] for number in numbers]
+    rows = fill_rows(inputs, TREE_TOKENS) if merge else [[place] for place in range(len(inputs))]
+    laid = [(lay_out([inputs[place] for place in row]), [numbers[place] for place in row]) for row in rows]
+    laid.sort(key=lambda row: -len(row[0].tokens))
     batches = []
-    while rows:
-        count = max(1, batch_tokens // len(rows[0][0].tokens))
-        batches.append(Batch([layout for layout, _ in rows[:count]], [numbers for _, numbers in rows[:count]]))
-        rows = rows[count:]
+    first = 0
+    while first < len(laid):
+        last = first + max(1, batch_tokens // len(laid[first][0].tokens))
+        batches.append(Batch([layout for layout, _ in laid[first:last]], [row for _, row in laid[first:last]]))
+        first = last
     return batches
 
 
 def token_scores(
     model: LanguageModel,
-    groups: list[list[Sequence]],
+    sequences: list[Sequence],
     *,
     batch_size: int,
     track: Track | None = None,
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """This rank's share: (number of the sequence, log-probabilities of its scored tokens), in any order.
 
-    Sequences are numbered through all groups and must fit the model (`fit`). `batch_size` counts rows of
-    the model's full length; of shorter ones as many are taken as have the same number of tokens. A
-    sequence without a scored token may be left out.
+    Sequences must fit the model (`fit`). `batch_size` counts rows of the model's full length; of shorter
+    ones as many are taken as have the same number of tokens.
     """
-    flat = [sequence for group in groups for sequence in group]
     batch_tokens = batch_size * model.context_tokens
-    batches = make_batches(groups, batch_tokens=batch_tokens, merge=model.takes_trees)[rank() :: world_size()]
+    batches = make_batches(sequences, batch_tokens=batch_tokens, merge=model.takes_trees)[rank() :: world_size()]
     for batch in batches if track is None else track(batches):
-        yield from _score_batch(model, batch, flat)
+        yield from _score_batch(model, batch, sequences)
 
 
 @torch.no_grad()
@@ -230,7 +248,7 @@ def _log_probabilities(
     states, state_of = np.unique(places, return_inverse=True)
     order = np.argsort(state_of, kind="stable")
     values = np.empty(len(targets), np.float32)
-    step = max(1, LOGITS_AT_ONCE // model.vocab_size)
+    step = max(1, LOGITS_AT_ONCE.get(model.device.type, LOGITS_AT_ONCE_ELSE) // model.vocab_size)
     for first in range(0, len(states), step):
         chunk = torch.from_numpy(states[first : first + step]).to(model.device)
         low, high = np.searchsorted(state_of, [first, first + step], sorter=order)
@@ -242,11 +260,11 @@ def _log_probabilities(
 
 
 def score(
-    model: LanguageModel, groups: list[list[Sequence]], *, batch_size: int, track: Track | None = None
+    model: LanguageModel, sequences: list[Sequence], *, batch_size: int, track: Track | None = None
 ) -> npt.NDArray[np.float64]:
     """Summed log-probability of each sequence's scored tokens, in nats, the same array on every rank."""
-    totals = np.zeros(sum(len(group) for group in groups))
-    for number, values in token_scores(model, groups, batch_size=batch_size, track=track):
+    totals = np.zeros(len(sequences))
+    for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
         totals[number] = values.sum(dtype=np.float64)
     return sum_over_ranks(totals, model.device)
 

@@ -1,6 +1,7 @@
 """Items from the Hugging Face Hub: the user's own account, its cache, and what is said when neither has them."""
 
 import io
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +24,14 @@ def options(tasks, **more):
 
 
 def test_a_cached_data_set_is_used_without_network(hub):
-    hub.add("Rowan/hellaswag", {"data/validation-00000-of-00001.parquet": parquet(HELLASWAG)})
+    hub.add("someone/hellaswag", {"data/validation-00000-of-00001.parquet": parquet(HELLASWAG)})
+    asked = options("hellaswag", hellaswag_dataset="someone/hellaswag")
+    from_cache = replace(asked, hellaswag_local_files_only=True)
     with pytest.raises(UserError, match="--hellaswag_data"):
-        load("hellaswag", options("hellaswag", hellaswag_local_files_only=True))
-    _, online = load("hellaswag", options("hellaswag"))
+        load("hellaswag", from_cache)
+    _, online = load("hellaswag", asked)
     hub.requests.clear()
-    _, cached = load("hellaswag", options("hellaswag", hellaswag_local_files_only=True))
+    _, cached = load("hellaswag", from_cache)
     assert cached == online
     assert not hub.requests
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import Bigram, gpt2, language_model
 
-from bosrow.evals.scoring import Sequence, TransformerModel, fit, lay_out, make_batches, score, token_scores
+from bosrow.evals.scoring import Sequence, TransformerModel, fill_rows, fit, lay_out, make_batches, score, token_scores
 
 
 def plain_score(model, sequence):
@@ -21,7 +21,7 @@ def plain_score(model, sequence):
 
 def test_a_bigram_model_is_scored_as_by_hand():
     table = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
-    scores = score(Bigram(table), [[Sequence([0, 1, 1, 0], 1), Sequence([0, 1, 1, 0], 3)]], batch_size=1)
+    scores = score(Bigram(table), [Sequence([0, 1, 1, 0], 1), Sequence([0, 1, 1, 0], 3)], batch_size=1)
     assert scores == pytest.approx([math.log(0.5 * 0.75 * 0.25), math.log(0.25)])
 
 
@@ -29,16 +29,16 @@ def test_the_first_token_has_no_probability_and_is_left_out():
     table = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
     sequence = Sequence([1, 1], 0)
     assert sequence.scored == 1
-    assert score(Bigram(table), [[sequence]], batch_size=1) == pytest.approx([math.log(0.75)])
-    assert score(Bigram(table), [[Sequence([1], 0)]], batch_size=1) == [0.0]
+    assert score(Bigram(table), [sequence], batch_size=1) == pytest.approx([math.log(0.75)])
+    assert score(Bigram(table), [Sequence([1], 0)], batch_size=1) == [0.0]
 
 
 def test_a_common_beginning_stands_in_the_tree_once():
-    layout = lay_out([[7, 8, 2, 3], [7, 8, 1], [7, 8, 2]])
+    layout = lay_out([[7, 8, 1], [7, 8, 2], [7, 8, 2, 3]])
     assert layout.tokens == [7, 8, 1, 2, 3]
     assert layout.positions == [0, 1, 2, 2, 3]
     assert layout.ends == [5, 5, 3, 5, 5]
-    assert layout.nodes == [[0, 1, 3, 4], [0, 1, 2], [0, 1, 3]]
+    assert layout.nodes == [[0, 1, 2], [0, 1, 3], [0, 1, 3, 4]]
 
 
 short_lists = st.lists(st.integers(0, 2), min_size=1, max_size=6)
@@ -46,8 +46,8 @@ short_lists = st.lists(st.integers(0, 2), min_size=1, max_size=6)
 
 @given(st.lists(short_lists, min_size=1, max_size=5))
 def test_in_a_tree_a_token_sees_its_own_beginning_and_nothing_else(inputs):
-    layout = lay_out(inputs)
-    for tokens, nodes in zip(inputs, layout.nodes, strict=True):
+    layout = lay_out(sorted(inputs))
+    for tokens, nodes in zip(sorted(inputs), layout.nodes, strict=True):
         assert [layout.tokens[node] for node in nodes] == tokens
         for node, position in zip(nodes, range(len(nodes)), strict=True):
             seen = [other for other in range(node + 1) if node < layout.ends[other]]
@@ -60,28 +60,37 @@ sequences = st.lists(st.integers(0, 3), min_size=2, max_size=12).flatmap(
 )
 
 
+@given(st.lists(short_lists, max_size=12), st.integers(1, 12))
+def test_rows_hold_every_sequence_once_and_no_more_tokens_than_asked(inputs, most):
+    rows = fill_rows(inputs, most)
+    assert sorted(number for row in rows for number in row) == list(range(len(inputs)))
+    for row in rows:
+        assert len(row) == 1 or len(lay_out([inputs[number] for number in row]).tokens) <= most
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(sequences, min_size=1, max_size=4), min_size=1, max_size=5), st.integers(1, 4))
-def test_trees_in_batches_score_as_plain_passes_do(groups, batch_size):
+@given(st.lists(sequences, min_size=1, max_size=20), st.integers(1, 4))
+def test_trees_in_batches_score_as_plain_passes_do(some, batch_size):
     model = gpt2(seq_len=12)
-    expected = [plain_score(model, sequence) for group in groups for sequence in group]
-    np.testing.assert_allclose(
-        score(TransformerModel(model), groups, batch_size=batch_size), expected, rtol=1e-5, atol=1e-5
-    )
+    found = score(TransformerModel(model), some, batch_size=batch_size)
+    np.testing.assert_allclose(found, [plain_score(model, sequence) for sequence in some], rtol=1e-5, atol=1e-5)
 
 
 def test_a_wide_output_layer_is_taken_in_pieces_without_a_trace(monkeypatch):
-    groups = [[Sequence([5, 6, 7, 8, 9], 1), Sequence([5, 6, 9, 9], 2)], [Sequence([1, 2, 3], 1)]]
-    whole = score(language_model(), groups, batch_size=1)
-    monkeypatch.setattr("bosrow.evals.scoring.LOGITS_AT_ONCE", 2 * 128)
-    np.testing.assert_allclose(score(language_model(), groups, batch_size=1), whole, rtol=1e-6)
+    some = [Sequence([5, 6, 7, 8, 9], 1), Sequence([5, 6, 9, 9], 2), Sequence([1, 2, 3], 1)]
+    whole = score(language_model(), some, batch_size=1)
+    monkeypatch.setattr("bosrow.evals.scoring.LOGITS_AT_ONCE", {"cpu": 2 * 128})
+    np.testing.assert_allclose(score(language_model(), some, batch_size=1), whole, rtol=1e-6)
 
 
 def test_batches_hold_no_more_tokens_than_asked_and_every_row_once():
-    groups = [[Sequence([1] * length, 1)] for length in (3, 30, 5, 9, 9, 2)]
-    batches = make_batches(groups, batch_tokens=20, merge=True)
-    assert [[len(layout.tokens) for layout in batch.layouts] for batch in batches] == [[29], [8, 8], [4, 2, 1]]
-    assert sorted(number for batch in batches for row in batch.sequences for number in row) == list(range(6))
+    some = [Sequence([length] * length, 1) for length in (3, 30, 5, 9, 9, 2)]
+    alone = make_batches(some, batch_tokens=20, merge=False)
+    assert [[len(layout.tokens) for layout in batch.layouts] for batch in alone] == [[29], [8, 8], [4, 2, 1]]
+    merged = make_batches(some, batch_tokens=20, merge=True)
+    assert [[len(layout.tokens) for layout in batch.layouts] for batch in merged] == [[1 + 2 + 4 + 8 + 29]]
+    for batches in (alone, merged):
+        assert sorted(number for batch in batches for row in batch.sequences for number in row) == list(range(6))
 
 
 def test_what_exceeds_the_model_is_cut_on_the_left():
@@ -95,7 +104,7 @@ def test_what_exceeds_the_model_is_cut_on_the_left():
 def test_scores_of_tokens_come_one_by_one_where_they_are_asked_for():
     model = gpt2()
     sequence = Sequence([4, 9, 1, 7], 2)
-    ((number, values),) = token_scores(TransformerModel(model), [[sequence]], batch_size=1)
+    ((number, values),) = token_scores(TransformerModel(model), [sequence], batch_size=1)
     assert number == 0
     assert len(values) == 2
     assert values.sum() == pytest.approx(plain_score(model, sequence), rel=1e-6)

@@ -1,0 +1,110 @@
+"""bosrow's scorer and lm-evaluation-harness side by side: the same model, items and threads, turn by turn.
+
+    python benchmarks/bench_evals.py --model CHECKPOINT --data ../shared/data/eval
+
+Needs the extra `oracle`. Reports, for each task, seconds (median and spread of the repeats) of encoding and
+scoring alone, without the harness's work around them, and whether the answers are the same, item by item. The last
+line is one JSON object.
+"""
+
+import argparse
+import contextlib
+import gzip
+import io
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "oracles"))
+
+import harness
+import numpy as np
+import torch
+
+from bosrow.data.tokenizer import load_tokenizer
+from bosrow.evals.benchmark import Outcome, best, evaluate
+from bosrow.evals.catalogue import load
+from bosrow.evals.options import EvalOptions
+from bosrow.evals.scoring import TransformerModel
+from bosrow.train import load_model
+
+FILES = {"hellaswag": "hellaswag_val", "blimp": "blimp", "arc_easy": "arc_easy_test", "winogrande": "winogrande_val"}
+
+
+def bosrow_run(model: TransformerModel, task: str, items: Path, batch_size: int) -> tuple[float, Outcome]:
+    """Seconds of encoding and scoring, and the outcome."""
+    options = EvalOptions(checkpoints=(), tasks=task, hellaswag_rule="harness", **{f"{task}_data": items})
+    benchmark, loaded = load(task, options)
+    began = time.perf_counter()
+    outcome = evaluate(model, load_tokenizer("gpt2"), benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
+    return time.perf_counter() - began, outcome
+
+
+def compare(outcome: Outcome, theirs: dict) -> dict:
+    """Share of equal answers, the largest difference of a log-probability, and all items answered otherwise."""
+    mine = [score.logprobs for score in outcome.scores]
+    other = [np.array(logprobs) for logprobs in theirs["logprobs"]]
+    differing = [
+        {"item": item.number, "bosrow": ours.tolist(), "harness": harness.tolist()}
+        for item, ours, harness in zip(outcome.items, mine, other, strict=True)
+        if best(ours) != best(harness)
+    ]
+    return {
+        "items": len(mine),
+        "same_answers": 1 - len(differing) / len(mine),
+        "largest_difference": max(float(np.abs(a - b).max()) for a, b in zip(mine, other, strict=True)),
+        "differing": differing,
+    }
+
+
+def main() -> None:
+    """Run all tasks and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="a checkpoint with GPT-2's vocabulary")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the jsonl.gz files")
+    parser.add_argument("--tasks", default=",".join(FILES))
+    parser.add_argument("--items", type=int, default=0, help="items of each task, evenly spaced; 0: all")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--harness_batch_size", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    network, config = load_model(options.model)
+    report: dict = {"benchmark": "evals", "model": options.model, "parameters": config.parameters, "tasks": {}}
+    print(f"{'task':<12}{'items':>8}{'bosrow s':>20}{'harness s':>20}{'ratio':>8}{'same':>9}{'largest diff':>14}")
+    for task in options.tasks.split(","):
+        with tempfile.TemporaryDirectory() as place:
+            items = Path(place) / f"{task}.jsonl"
+            with gzip.open(options.data / f"{FILES[task]}.jsonl.gz", "rt") as file:
+                lines = file.readlines()
+            step = max(1, len(lines) // options.items) if options.items else 1
+            items.write_text("".join(itertools.islice(lines, 0, None, step)))
+            ours, theirs = [], []
+            for _ in range(options.repeats):
+                seconds, outcome = bosrow_run(TransformerModel(network), task, items, options.batch_size)
+                ours.append(seconds)
+                with contextlib.redirect_stderr(io.StringIO()):
+                    found = harness.run(options.model, task, items, options.harness_batch_size)
+                theirs.append(found["seconds"])
+        result = compare(outcome, found)
+        result |= {"bosrow_seconds": ours, "harness_seconds": theirs}
+        result["ratio"] = statistics.median(theirs) / statistics.median(ours)
+        report["tasks"][task] = result
+        shown = [f"{statistics.median(s):.2f} ({min(s):.2f}-{max(s):.2f})" for s in (ours, theirs)]
+        print(
+            f"{task:<12}{result['items']:>8,}{shown[0]:>20}{shown[1]:>20}{result['ratio']:>8.1f}"
+            f"{result['same_answers']:>9.3%}{result['largest_difference']:>14.1e}",
+            flush=True,
+        )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
