@@ -1,13 +1,13 @@
 """The error tree. A message says what was found, what was required, and what to do next.
 
-    BosrowError            exit 1
-    ├── UserError          exit 2   what the user asked for, or gave, cannot be used
-    │   ├── OptionError             a flag's value, or flags that exclude each other
-    │   ├── SourceError             a corpus that is not there, or cannot be read
-    │   ├── BadRowError             one row or file inside a corpus is unusable
-    │   └── DataSetError            a data set that is incomplete, damaged, or another one
-    ├── MachineError       exit 1   the disk, the memory or a process failed
-    └── Interrupted        exit 75  stopped by a signal, after a checkpoint
+BosrowError            exit 1
+├── UserError          exit 2   what the user asked for, or gave, cannot be used
+│   ├── OptionError             a flag's value, or flags that exclude each other
+│   ├── SourceError             a corpus that is not there, or cannot be read
+│   ├── BadRowError             one row or file inside a corpus is unusable
+│   └── DataSetError            a data set that is incomplete, damaged, or another one
+├── MachineError       exit 1   the disk, the memory or a process failed
+└── Interrupted        exit 75  stopped by a signal, after a checkpoint
 """
 
 
@@ -43,7 +43,7 @@ class MachineError(BosrowError):
     """Disk, memory or a process failed; the same command goes on later."""
 
 
-class Interrupted(BosrowError):
+class Interrupted(BosrowError):  # noqa: N818 - nothing went wrong
     """A signal arrived; a checkpoint was written and the same command goes on."""
 
     exit_status = 75
