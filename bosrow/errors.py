@@ -43,7 +43,7 @@ class MachineError(BosrowError):
     """Disk, memory or a process failed; the same command goes on later."""
 
 
-class Interrupted(BosrowError):  # noqa: N818 - nothing went wrong
+class Interrupted(BosrowError):
     """A signal arrived; a checkpoint was written and the same command goes on."""
 
     exit_status = 75
