@@ -167,7 +167,7 @@ def draw_plots(evaluated: list[Evaluated], folder: Path) -> list[Path]:
                 label = shown if len(runs) == 1 else f"{path.name}: {shown}"
                 series[label] = [point for point in points if point is not None]
         series = {label: points for label, points in series.items() if points}
-        path = folder / (re.sub(r"\W+", "_", _title(first)) + ".png")
+        path = folder / (re.sub(r"\W+", "_", _title(first)).strip("_") + ".png")
         ylabel = "accuracy" if "chance" in first else "bits or nats"
         draw_over_steps(path, _title(first), ylabel, series, chance=first.get("chance"))
         drawn.append(path)

@@ -17,7 +17,7 @@ from rich.progress import track as rich_track
 
 from bosrow import __version__
 from bosrow.data.rows import Rows, open_rows
-from bosrow.errors import UserError
+from bosrow.errors import Interrupted, UserError
 from bosrow.evals import ewok
 from bosrow.evals.benchmark import Benchmark, Result, evaluate
 from bosrow.evals.bits_per_byte import Document, bits_per_byte
@@ -56,7 +56,14 @@ class Material:
 
 
 def evaluate_checkpoints(options: EvalOptions) -> None:
-    """Score every checkpoint on every task; print and write what came of it."""
+    """Score every checkpoint on every task; print and write what came of it. Raises Interrupted on Ctrl-C."""
+    try:
+        _evaluate_all(options)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; the same command starts again from the first checkpoint") from None
+
+
+def _evaluate_all(options: EvalOptions) -> None:
     with joined_world(options.device, TIMEOUT_SECONDS) as world:
         tokenizers = [
             tokenizer_of(path, read_config(path).vocab_size, options.tokenizer) for path in options.checkpoints

@@ -153,6 +153,15 @@ def test_rows_that_a_model_cannot_read_are_refused(workplace, capsys):
     assert "--policy keep or stream" in capsys.readouterr().err
 
 
+def test_ctrl_c_ends_with_a_sentence(workplace, capsys, monkeypatch):
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bosrow.evals.run.evaluate", interrupted)
+    assert main(arguments(workplace, "hellaswag")) == 75
+    assert capsys.readouterr().err.endswith("stopped; the same command starts again from the first checkpoint\n")
+
+
 def test_a_folder_that_is_no_model_is_refused(workplace, capsys):
     assert main(arguments(workplace, "hellaswag", model="nowhere")) == 2
     assert "nowhere" in capsys.readouterr().err
