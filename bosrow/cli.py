@@ -5,6 +5,8 @@ Only the verb that was named is imported, so `bosrow --help` takes as long as `i
 
 import dataclasses
 import importlib
+import os
+import select
 import sys
 import traceback
 from typing import Any
@@ -29,6 +31,16 @@ ABOUT = "Text into training rows that start where documents start, and GPT-2 tra
 VERBS = {
     "prepare": Verb(
         "bosrow.data.options:PrepareOptions", "bosrow.data.prepare:prepare", "turn a text corpus into shards of rows"
+    ),
+    "policies": Verb(
+        "bosrow.data.view_options:PoliciesOptions",
+        "bosrow.data.policies:policies",
+        "show what each policy would make of a corpus",
+    ),
+    "trace": Verb(
+        "bosrow.train.trace_options:TraceOptions",
+        "bosrow.train.trace:trace",
+        "say which documents a row or a training step held, and back",
     ),
     "verify": Verb("bosrow.data.options:VerifyOptions", "bosrow.data.verify:verify", "check a prepared data set"),
     "train": Verb(
@@ -66,10 +78,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bosrow: there is no verb {name!r}; there are: {', '.join(VERBS)}", file=sys.stderr)
         return 2
     try:
-        return _run(name, VERBS[name], arguments[1:])
+        status = _run(name, VERBS[name], arguments[1:])
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return 130  # as shells count it; verbs that have something to save turn the signal into Interrupted
     except BosrowError as error:
         return _report(name, error, error.exit_status, debug)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_on():
+            return 141  # as shells count `bosrow trace ... | head`
         return _report(name, MachineError(_machine_message(error)), 1, debug)
 
 
@@ -87,6 +105,16 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> int:
 def _load(path: str) -> Any:
     module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
+
+
+def _nobody_reads_on() -> bool:
+    """Whether standard output is a pipe whose reader has left; then nothing more is written to it, at exit either."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLOUT)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _machine_message(error: OSError) -> str:

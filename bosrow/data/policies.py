@@ -1,0 +1,172 @@
+"""`bosrow policies`: what each policy would make of a corpus, before anyone spends hours on it.
+
+Packing needs lengths alone, so a sample is tokenized once and packed four times. Cost: tokenizing `--sample_docs`
+documents, or nothing with `--from`, then about a second for 20,000 documents.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bosrow.data.lookup import Provenance
+from bosrow.data.options import POLICIES
+from bosrow.data.packing import make_policy
+from bosrow.data.policy import Row
+from bosrow.data.pool import open_pool
+from bosrow.data.source import find_source
+from bosrow.data.survey import Columns, Survey, survey_pieces
+from bosrow.data.units import Position
+from bosrow.data.view_options import PoliciesOptions
+from bosrow.data.worker import Task
+from bosrow.errors import SourceError
+
+ADVICE = (
+    "Which for what: keep loses nothing and starts every row with BOS, so it is the one to take unless you repeat a "
+    "recipe; crop is nanochat's, crop-long-first loses less of long documents, stream is the usual baseline."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyFigures:
+    """What one policy makes of a sample. Shares are of the tokens, or documents, read."""
+
+    policy: str
+    rows: int
+    lost: float  # tokens in no row and no stored tail
+    documents_cut: float  # in several pieces, or cropped
+    cuts_per_document: float
+    cuts_over_least: float | None  # as a multiple of what no packing without loss can avoid; None for lossy policies
+    mean_context: float
+
+
+def compare_policies(
+    lengths: Sequence[int], *, row_tokens: int, buffer_docs: int, buffer_tokens: int
+) -> list[PolicyFigures]:
+    """Pack documents of these lengths (BOS counted, in order) by every policy."""
+    return [
+        _figures(name, lengths, row_tokens=row_tokens, buffer_docs=buffer_docs, buffer_tokens=buffer_tokens)
+        for name in POLICIES
+    ]
+
+
+def _figures(
+    name: str, lengths: Sequence[int], *, row_tokens: int, buffer_docs: int, buffer_tokens: int
+) -> PolicyFigures:
+    policy = make_policy(name, row_tokens=row_tokens, buffer_docs=buffer_docs, buffer_tokens=buffer_tokens)
+    rows = [row for document, tokens in enumerate(lengths) for row in policy.add(document, tokens)] + policy.finish()
+    read = np.array(lengths, np.int64)
+    found: Survey = survey_pieces([(len(rows), [as_columns(rows)])], read, row_tokens, stream=name == "stream")
+    tail = sum(piece.length - piece.added_bos for piece in policy.unfilled)
+    in_part = found.in_rows < found.lengths if policy.lossy else np.zeros(len(read), bool)
+    if policy.lossy:
+        in_part[[piece.document for piece in policy.unfilled]] = False  # whole, though the last row was not full
+    return PolicyFigures(
+        policy=name,
+        rows=len(rows),
+        lost=1 - (int(found.in_rows.sum()) + tail) / max(1, int(read.sum())),
+        documents_cut=float(((found.cuts > 0) | in_part).mean()),
+        cuts_per_document=float(found.cuts.mean()),
+        cuts_over_least=None if policy.lossy else int(found.cuts.sum()) / max(1, found.least_cuts),
+        mean_context=found.mean_context,
+    )
+
+
+def as_columns(rows: Sequence[Row]) -> Columns:
+    """The pieces of `rows` as arrays."""
+    lines = []
+    for number, row in enumerate(rows):
+        column = 0
+        for document, offset, length, added_bos in row.pieces:
+            lines.append((number, column, length, document, offset, added_bos))
+            column += length
+    table = np.array(lines, np.int64).reshape(-1, 6).T
+    return dict(zip(("row", "column", "length", "document", "offset", "added_bos"), table, strict=True))
+
+
+def policies(options: PoliciesOptions) -> None:
+    """Print what every policy makes of a sample of the corpus."""
+    if options.from_dir is not None:
+        every = Provenance(options.from_dir).lengths()
+        lengths, without_text = every[: options.sample_docs or len(every)].tolist(), 0
+    else:
+        lengths, without_text = read_lengths(options)
+    if not lengths:
+        raise SourceError("the corpus holds no document with text")
+    preparation = options.preparation("crop")
+    figures = compare_policies(
+        lengths,
+        row_tokens=preparation.row_tokens,
+        buffer_docs=options.buffer_docs,
+        buffer_tokens=options.buffer_tokens,
+    )
+    if options.json:
+        sample = {"documents": len(lengths), "tokens": sum(lengths), "rows_without_text": without_text}
+        print(json.dumps(sample | {"seq_len": options.seq_len, "policies": [asdict(line) for line in figures]}))
+        return
+    console = Console(highlight=False)
+    left_out = f" ({without_text:,} rows without usable text left out)" if without_text else ""
+    median = np.median(lengths)
+    console.print(
+        f"{len(lengths):,} documents{left_out}, {sum(lengths):,} tokens, median {median:,.0f}, "
+        f"in rows of {preparation.row_tokens:,} with a buffer of {options.buffer_docs:,} documents\n",
+        soft_wrap=True,
+    )
+    console.print(policy_table(figures))
+    console.print(f"\n{ADVICE}")
+
+
+def policy_table(figures: Sequence[PolicyFigures]) -> Table:
+    """The figures for people, a line for each policy."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("policy", no_wrap=True)
+    for heading in ("tokens lost", "documents cut", "cuts a document", "cuts / least", "rows", "mean context"):
+        table.add_column(heading, justify="right")
+    for line in figures:
+        table.add_row(
+            line.policy,
+            f"{line.lost:.1%}",
+            f"{line.documents_cut:.1%}",
+            f"{line.cuts_per_document:.2f}",
+            "–" if line.cuts_over_least is None else f"{line.cuts_over_least:.2f}",
+            f"{line.rows:,}",
+            f"{line.mean_context:,.0f}",
+        )
+    return table
+
+
+def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
+    """Tokens of the first documents of the corpus, and how many rows without usable text stood between them."""
+    preparation = options.preparation("crop")
+    task = Task(
+        source=find_source(preparation),
+        tokenizer=preparation.tokenizer,
+        kept_tokens=1,
+        val_fraction=0.0,
+        keeps_split=False,
+        batch_docs=preparation.batch_docs,
+    )
+    lengths: list[int] = []
+    without_text = 0
+    most = options.sample_docs
+    with open_pool(task, Position(), 0, preparation.workers) as pool, _progress() as progress:
+        shown: Any = progress.add_task("", total=most or None)
+        for item in pool:
+            if item is not None and item[1] is not None:
+                lengths += item[1].lengths
+                without_text += len(item[1].bad)
+                progress.update(shown, completed=len(lengths))
+            if 0 < most <= len(lengths):
+                break
+    return lengths[: most or None], without_text
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,55 @@
+"""The options of `bosrow trace`. What decides the order of training has the trainer's names and defaults."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bosrow.errors import OptionError
+from bosrow.options import option, same_as
+from bosrow.train.options import TrainOptions
+
+ASKED = ("row", "position", "step", "document")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """Options of `bosrow trace`: one of `ASKED`, and for a step what the training was started with."""
+
+    data_dir: Path = option(positional=True, help="a folder made by 'bosrow prepare'")
+    row: int | None = option(None, help="a row of the split, counted from 0")
+    position: int | None = option(None, help="a place in the endless order of training, counted from 0")
+    step: int | None = option(None, help="an optimizer step as logged: 1 is the first")
+    document: int | None = option(None, help="a document, counted from 0 in order of reading: where it is, when seen")
+    split: Literal["train", "val"] = option("train", help="the split of --row or --position")
+    text: bool = option(False, help="print the text of each piece")
+    seed: int = same_as(TrainOptions, "seed")
+    total_batch_tokens: int = same_as(TrainOptions, "total_batch_tokens")
+    micro_batch_size: int = same_as(TrainOptions, "micro_batch_size")
+    world_size: int = option(1, help="ranks of the training")
+    rank: int | None = option(None, help="the rows of this rank alone")
+    max_train_steps: int = same_as(TrainOptions, "max_train_steps")
+    json: bool = option(False, help="print one JSON object")
+
+    def __post_init__(self) -> None:
+        asked = [name for name in ASKED if getattr(self, name) is not None]
+        if len(asked) != 1:
+            found = " and ".join(f"--{name}" for name in asked) or "nothing"
+            raise OptionError(f"asked for {found}; give one of --row, --position, --step and --document")
+        least = {"row": 0, "position": 0, "step": 1, "document": 0, "seed": 0, "total_batch_tokens": 1}
+        least |= {"micro_batch_size": 1, "world_size": 1, "rank": 0, "max_train_steps": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise OptionError(f"--{name} is {value}; it must be at least {bound}")
+        if self.rank is not None and self.rank >= self.world_size:
+            raise OptionError(
+                f"--rank is {self.rank}; with --world_size {self.world_size} it is 0 to {self.world_size - 1}"
+            )
+        if self.rank is not None and self.step is None:
+            raise OptionError("--rank chooses rows of a --step")
+        if self.split == "val" and (self.step is not None or self.document is not None):
+            raise OptionError("--split val goes with --row or --position: training steps read train rows alone")
+        for name in ("position", "step"):
+            value = getattr(self, name)
+            if value is not None and value >= 1 << 40:
+                raise OptionError(f"--{name} is {value}; less than 2**40 is possible")
