@@ -45,7 +45,7 @@ test: $(VENV)/.dev ## check style and types, and run all tests but the long ones
 	$(BIN)/python -m pytest -m 'not soak' $(FLAGS)
 
 bench: $(VENV)/.dev ## run the benchmarks
-	$(BIN)/python -m pytest benchmarks --benchmark-enable $(FLAGS)
+	$(BIN)/python -m pytest -o python_files='bench_*.py' benchmarks --benchmark-enable $(FLAGS)
 
 soak: $(VENV)/.dev ## run the long tests
 	$(BIN)/python -m pytest -m soak $(FLAGS)
