@@ -92,9 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(name: str, verb: Verb, arguments: list[str]) -> int:
-    options = parse(_load(verb.options), arguments, f"bosrow {name}", verb.summary)
+    options = parse(load(verb.options), arguments, f"bosrow {name}", verb.summary)
     try:
-        run = _load(verb.run)
+        run = load(verb.run)
     except ModuleNotFoundError as error:
         if verb.extra is None:
             raise
@@ -102,7 +102,8 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> int:
     return run(options) or 0
 
 
-def _load(path: str) -> Any:
+def load(path: str) -> Any:
+    """The object that "module:name" names."""
     module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
 

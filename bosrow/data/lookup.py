@@ -92,7 +92,9 @@ class Provenance:
                 raise OptionError(f"there is no document {document}; {self.data_dir} has 0 to {self.documents - 1}")
             by_file.setdefault(f"documents_{document // DOCUMENTS_PER_FILE:06d}.parquet", []).append(document)
         lines = [
-            line for name, chosen in by_file.items() for line in self._read(name, [("document", "in", chosen)]).to_pylist()
+            line
+            for name, chosen in by_file.items()
+            for line in self._read(name, [("document", "in", chosen)]).to_pylist()
         ]
         return {line["document"]: DocumentInfo(**{"id": None} | line) for line in lines}
 
@@ -116,7 +118,7 @@ class Provenance:
         return self.pieces_of_rows(split, [row])[row]
 
     def pieces_of_rows(self, split: str, rows: Iterable[int]) -> dict[int, list[PlacedPiece]]:
-        """The pieces of each of `rows` (counted within the split), left to right. Raises OptionError if out of range."""
+        """The pieces of each of `rows` (counted within the split), left to right. Raises OptionError for others."""
         wanted = sorted(set(rows))
         total = self.manifest.rows_of(split)
         if not total:

@@ -158,8 +158,9 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
         shown: Any = progress.add_task("", total=most or None)
         for item in pool:
             if item is not None and item[1] is not None:
-                lengths += item[1].lengths
-                without_text += len(item[1].bad)
+                documents = item[1].documents
+                lengths += [document.length for document in documents if document.bad is None]
+                without_text += sum(document.bad is not None for document in documents)
                 progress.update(shown, completed=len(lengths))
             if 0 < most <= len(lengths):
                 break

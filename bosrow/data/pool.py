@@ -217,7 +217,7 @@ class Pool:
             return
         if message is not None and assignment is not None:
             assignment.batches.append(message)
-            assignment.arrived += message.documents
+            assignment.arrived += len(message.documents)
             self.waiting_bytes += message.tokens.nbytes
             return
         if assignment is not None:

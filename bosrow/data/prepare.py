@@ -161,21 +161,23 @@ class Run:
             self.position, self.taken = unit.next, 0
             self.share = unit.share
             return
-        for bad in batch.bad:
-            self._drop(*bad)
         kept, start = self._kept_tokens(), 0
-        for place, length, in_val, name in zip(batch.places, batch.lengths, batch.in_val, batch.ids, strict=True):
+        for file, row, text_bytes, length, in_val, name, bad in batch.documents:
             if self._enough():
                 return
-            stop = start + (min(length, kept) if kept else length)
-            split = "val" if in_val else "train"
-            self.packers[split].add(self.documents, batch.tokens[start:stop], length)
-            if self.document_log:
-                self.document_log.add(place, length, split if self.options.packer_per_split else None, name)
-            self.documents += 1
-            start = stop
-        self.taken += batch.documents
-        self.text_bytes += batch.text_bytes
+            if bad is not None:
+                self._drop(file, row, bad)
+            else:
+                stop = start + (min(length, kept) if kept else length)
+                split = "val" if in_val else "train"
+                self.packers[split].add(self.documents, batch.tokens[start:stop], length)
+                if self.document_log:
+                    own_split = split if self.options.packer_per_split else None
+                    self.document_log.add((file, row), length, own_split, name)
+                self.documents += 1
+                self.text_bytes += text_bytes
+                start = stop
+            self.taken += 1
 
     def _drop(self, file: int, row: int, reason: str) -> None:
         """Leave out a row that holds no text, or stop there."""

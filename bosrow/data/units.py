@@ -11,6 +11,7 @@ only for one larger document, which exists in memory two or three times, as UTF-
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
@@ -204,12 +205,15 @@ def _batches(source: Source, unit: Unit) -> Iterator[pa.RecordBatch]:
         yield from _decoded(parquet, unit.start.part, columns, DECODED_ROWS)
 
 
-def _parquet(source: Source, index: int) -> pq.ParquetFile:
-    file = source.files[index]
-    try:
-        return pq.ParquetFile(source.open(file), metadata=_footer(source, index), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise BadRowError(f"{file.name} is not a readable Parquet file ({_first_line(error)})") from None
+@contextmanager
+def _parquet(source: Source, index: int) -> Iterator[pq.ParquetFile]:
+    with _opened(source, index) as stream:
+        try:
+            parquet = pq.ParquetFile(stream, metadata=_footer(source, index), page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            name = source.files[index].name
+            raise BadRowError(f"{name} is not a readable Parquet file ({_first_line(error)})") from None
+        yield parquet
 
 
 @lru_cache(maxsize=2)

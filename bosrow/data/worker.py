@@ -10,10 +10,11 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from bosrow.errors import BosrowError
 
 BATCH_TOKENS = 1 << 17  # below about half of this the cost of a message shows
 VAL_HASH_KEY = b"bosrow val split"
+NO_IDS = np.empty(0, np.uint16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,25 +41,26 @@ class Task:
     batch_docs: int
 
 
-@dataclass(slots=True)
-class Batch:
-    """Consecutive documents of one unit. Only documents with tokens stand in the lists; `bad` names the others.
+class Tokenized(NamedTuple):
+    """What is known of one document. One that is `bad` (and why) has no tokens, not even a BOS."""
+
+    file: int
+    row: int
+    text_bytes: int = 0
+    length: int = 0  # tokens of the whole document, BOS counted
+    in_val: bool = False
+    id: str | None = None
+    bad: str | None = None
+
+
+class Batch(NamedTuple):
+    """Consecutive documents of one unit, and their tokens.
 
     `tokens` is [BOS] + ids of each document, cut to the task's `kept_tokens`, one after the other.
     """
 
-    places: list[tuple[int, int]] = field(default_factory=list)  # (file, row)
-    lengths: list[int] = field(default_factory=list)  # tokens of the whole document, BOS counted
-    in_val: list[bool] = field(default_factory=list)
-    ids: list[str | None] = field(default_factory=list)
-    bad: list[tuple[int, int, str]] = field(default_factory=list)  # (file, row, reason)
-    text_bytes: int = 0
-    tokens: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
-
-    @property
-    def documents(self) -> int:
-        """How many documents of the corpus this batch accounts for."""
-        return len(self.places) + len(self.bad)
+    documents: list[Tokenized]
+    tokens: npt.NDArray[np.uint16]
 
 
 def is_val(ids: npt.NDArray[np.uint16], fraction: float) -> bool:
@@ -70,43 +73,36 @@ def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
     """Tokenize a unit, leaving out its first `skip` documents (those were taken before an interruption)."""
     tokenizer = load_tokenizer(task.tokenizer)
     bos = np.array([tokenizer.bos_token_id], np.uint16)
-    batch, parts, tokens = Batch(), [], 0
+    documents: list[Tokenized] = []
+    parts = [bos[:0]]
+    tokens = 0
     for document in islice(documents_of(task.source, unit), skip, None):
-        ids = _tokenize(tokenizer, document, batch)
-        if ids is not None:
-            by_hash = task.val_fraction > 0 and is_val(ids, task.val_fraction)
-            batch.places.append((document.file, document.row))
-            batch.lengths.append(1 + len(ids))
-            batch.ids.append(document.id)
-            batch.in_val.append(document.in_val if task.keeps_split else by_hash)
-            kept = ids[: task.kept_tokens - 1] if task.kept_tokens else ids
+        known, ids = _tokenize(task, tokenizer, document)
+        documents.append(known)
+        if known.bad is None:
+            # A copy, so that a long document's other ids need not stay in memory.
+            kept = ids[: task.kept_tokens - 1].copy() if task.kept_tokens else ids
             parts += [bos, kept]
             tokens += 1 + len(kept)
-        if tokens >= BATCH_TOKENS or batch.documents >= task.batch_docs:
-            yield _closed(batch, parts)
-            batch, parts, tokens = Batch(), [], 0
-    if batch.documents:
-        yield _closed(batch, parts)
+        if tokens >= BATCH_TOKENS or len(documents) >= task.batch_docs:
+            yield Batch(documents, np.concatenate(parts))
+            documents, parts, tokens = [], [bos[:0]], 0
+    if documents:
+        yield Batch(documents, np.concatenate(parts))
 
 
-def _closed(batch: Batch, parts: list[npt.NDArray[np.uint16]]) -> Batch:
-    if parts:
-        batch.tokens = np.concatenate(parts)
-    return batch
-
-
-def _tokenize(tokenizer: Gpt2Tokenizer, document: Document, batch: Batch) -> npt.NDArray[np.uint16] | None:
-    reason = document.bad
-    if isinstance(document.text, np.ndarray):
-        return document.text
-    if reason is None:
-        batch.text_bytes += len(document.text)
-        try:
-            return tokenizer.encode(document.text)
-        except UnicodeDecodeError as error:
-            reason = f"not UTF-8 ({error.reason} at byte {error.start} of a piece)"
-    batch.bad.append((document.file, document.row, reason))
-    return None
+def _tokenize(task: Task, tokenizer: Gpt2Tokenizer, document: Document) -> tuple[Tokenized, npt.NDArray[np.uint16]]:
+    file, row, text, name, in_val, bad = document
+    if bad is not None:
+        return Tokenized(file, row, bad=bad), NO_IDS
+    try:
+        ids = text if isinstance(text, np.ndarray) else tokenizer.encode(text)
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 ({error.reason} at byte {error.start} of a piece)"
+        return Tokenized(file, row, bad=reason), NO_IDS
+    if not task.keeps_split:
+        in_val = task.val_fraction > 0 and is_val(ids, task.val_fraction)
+    return Tokenized(file, row, 0 if ids is text else len(text), 1 + len(ids), in_val, name), ids
 
 
 def main(descriptor: int) -> None:

@@ -48,7 +48,7 @@ class TrainOptions(TrainingEvaluationOptions):
     compile: bool = option(False, help="compile the model with torch.compile")
     activation_checkpointing: bool = option(False, help="compute layers again in the backward pass, for less memory")
     num_workers: int = option(0, help="processes that read rows; 0: a thread, which is enough")
-    timeout_seconds: float = option(1800.0, help="how long a rank waits for another one before it gives up")
+    timeout_seconds: float = option(600.0, help="how long a rank waits for another one before it gives up")
 
     eval_every: int = option(200, help="steps between validation losses")
     val_rows: int = option(1024, help="rows of the val split used for it, evenly spaced; 0: all")

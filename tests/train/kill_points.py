@@ -68,6 +68,7 @@ def main() -> None:
     """See the module."""
     data_dir, run_dir, kills, *flags = sys.argv[1:]
     torch.set_num_threads(1)
+    torch.optim.AdamW([torch.zeros(1)])  # imports much of torch: better once than in each child
     chosen = random.Random(1)
     for _ in range(int(kills)):
         status = child(chosen.randint(1, 90), data_dir, run_dir, " ".join(flags))

@@ -30,7 +30,7 @@ def train_here(data_dir: Path, run_dir: Path, flags: str) -> int:
 
 def command(data_dir: Path, run_dir: Path, flags: str, ranks: int = 0, program: Path | None = None) -> list[str]:
     """The command line of a run of its own, under torchrun if `ranks` is given."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", "--max-restarts=1"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", "--max-restarts=3"]
     bosrow = [str(program)] if program else ["-m", "bosrow"]
     return [sys.executable, *(torchrun if ranks else []), *bosrow, *arguments(data_dir, run_dir, flags)]
 

@@ -1,0 +1,129 @@
+"""Small corpora in every format, and what a preparation of them left behind."""
+
+import gzip
+import hashlib
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from bosrow.data.options import PrepareOptions
+from bosrow.data.prepare import prepare
+
+WORDS = [
+    "the",
+    "water",
+    "of",
+    "history",
+    "Ångström",
+    "learning",
+    "x=1",
+    "cells",
+    "\n\n",
+    "therefore",
+    "模型",
+    "42",
+    "😀",
+]
+POLICIES = ("crop", "crop-long-first", "keep", "stream")
+
+
+def documents(count: int, seed: int = 0, median_words: int = 25) -> list[str]:
+    """Texts of web-like (log-normal) lengths; some are empty, some stand twice."""
+    source = random.Random(seed)
+    texts = []
+    for _ in range(count):
+        kind = source.random()
+        if kind < 0.02:
+            texts.append("")
+        elif kind < 0.05 and texts:
+            texts.append(source.choice(texts))
+        else:
+            texts.append(" ".join(source.choices(WORDS, k=1 + int(median_words * source.lognormvariate(0, 1.2)))))
+    return texts
+
+
+def write_corpus(folder: Path, kind: str, texts: list[str], files: int = 2) -> list[str]:
+    """Write `texts` in the format `kind`, over several files; the flags of `bosrow prepare` that read them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    share = -(-len(texts) // files)
+    if kind == "text":
+        for number, text in enumerate(texts):
+            (folder / f"{number:05d}.txt").write_bytes(text.encode())
+        return ["--data_files", str(folder / "*.txt")]
+    for number in range(files):
+        WRITERS[kind](folder / f"part_{number}", number * share, texts[number * share : (number + 1) * share])
+    if kind == "lines":
+        return ["--dataset", "text", "--data_files", str(folder / "part_*.txt")]
+    return ["--data_files", str(folder / "part_*")]
+
+
+def _parquet(column: Any, row_group_size: int) -> Any:
+    def write(path: Path, first: int, texts: list[str]) -> None:
+        ids = [f"id-{first + number}" for number in range(len(texts))]
+        table = pa.table({"id": ids, "text": column(texts), "more": list(range(len(texts)))})
+        pq.write_table(table, path.with_suffix(".parquet"), row_group_size=row_group_size, compression="zstd")
+
+    return write
+
+
+def _json_lines(suffix: str, compress: Any) -> Any:
+    def write(path: Path, first: int, texts: list[str]) -> None:
+        lines = [json.dumps({"text": text, "id": f"id-{first + n}"}) + "\n" for n, text in enumerate(texts)]
+        path.with_suffix(suffix).write_bytes(compress("".join(lines).encode()))
+
+    return write
+
+
+def _lines(path: Path, first: int, texts: list[str]) -> None:
+    path.with_suffix(".txt").write_text("".join(text.replace("\n", " ") + "\n" for text in texts))
+
+
+WRITERS = {
+    "parquet": _parquet(pa.array, 40),
+    "parquet-large-string": _parquet(lambda texts: pa.array(texts, pa.large_string()), 1000),
+    "parquet-dictionary": _parquet(lambda texts: pa.array(texts).dictionary_encode(), 33),
+    "jsonl": _json_lines(".jsonl", bytes),
+    "jsonl.gz": _json_lines(".jsonl.gz", gzip.compress),
+    "jsonl.zst": _json_lines(".jsonl.zst", zstandard.ZstdCompressor().compress),
+    "lines": _lines,
+}
+KINDS = (*WRITERS, "text")
+
+
+def prepared(out_dir: Path, **options: Any) -> dict[str, bytes]:
+    """Prepare in this process; what it left that must be the same in every run."""
+    options = {"seq_len": 32, "shard_rows": 50, "buffer_docs": 20, "workers": 0, "text_field": "text"} | options
+    prepare(PrepareOptions(out_dir=out_dir, **options))
+    return contents(out_dir)
+
+
+def contents(out_dir: Path) -> dict[str, bytes]:
+    """Every byte of a complete data set that does not speak of time or place."""
+    files = {
+        str(path.relative_to(out_dir)): path.read_bytes()
+        for path in sorted(out_dir.rglob("*"))
+        if path.is_file() and path.name not in (".lock", "meta.json")
+    }
+    meta = json.loads((out_dir / "meta.json").read_bytes())
+    for name in ("created_utc", "elapsed_seconds", "throughput_tokens_per_sec", "data_files", "batch_docs"):
+        del meta[name]
+    del meta["bosrow"]["meta_sha256"]
+    return files | {"meta.json": json.dumps(meta, sort_keys=True).encode()}
+
+
+def digest(files: dict[str, bytes]) -> str:
+    """A short name for contents, for messages."""
+    return hashlib.sha256(b"".join(name.encode() + data for name, data in files.items())).hexdigest()[:12]
+
+
+def bosrow(*arguments: str | Path, timeout: float = 120, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
+    command = [sys.executable, "-m", "bosrow", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **settings)
