@@ -42,7 +42,7 @@ test: $(VENV)/.dev ## check style and types, and run all tests but the long ones
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not soak' $(FLAGS)
+	$(BIN)/python -m pytest -n auto -m 'not soak' $(FLAGS)
 
 bench: $(VENV)/.dev ## run the benchmarks
 	$(BIN)/python -m pytest -o python_files='bench_*.py' benchmarks --benchmark-enable $(FLAGS)

@@ -15,6 +15,7 @@ _home: tempfile.TemporaryDirectory
 def pytest_configure() -> None:
     """huggingface_hub reads HF_ENDPOINT when it is imported, so the server starts before any test module is."""
     global _hub, _home
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest runs a process on each core (-n auto)
     _hub = Hub()
     _home = tempfile.TemporaryDirectory(prefix="bosrow-hub-")
     for name in (
