@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from bosrow.errors import MachineError, OptionError
 from bosrow.train.device import choose_device, prepare_device
+from bosrow.train.rendezvous import store_of_this_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +81,15 @@ def joined_world(device: str, timeout_seconds: float) -> Iterator[World]:
         return
     if "MASTER_ADDR" not in os.environ:
         raise OptionError("WORLD_SIZE is set but MASTER_ADDR is not; start several ranks with torchrun")
+    timeout = timedelta(seconds=timeout_seconds)
     try:
+        store = store_of_this_start(rank, size, timeout)
         dist.init_process_group(
             "nccl" if chosen.type == "cuda" else "gloo",
-            timeout=timedelta(seconds=timeout_seconds),
+            store=store,
+            rank=-1 if store is None else rank,
+            world_size=-1 if store is None else size,
+            timeout=timeout,
             device_id=chosen if chosen.type == "cuda" else None,
         )
         yield world
