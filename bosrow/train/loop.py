@@ -5,8 +5,6 @@ many ranks it goes on. A step k (counted from 0) reads positions k*G to (k+1)*G 
 is recorded as step k + 1 has seen k + 1 steps.
 """
 
-import dataclasses
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,35 +13,29 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from bosrow import __version__
-from bosrow.data.rows import Rows, open_rows
+from bosrow.data.rows import Rows
 from bosrow.data.sampler import RowOrder
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
 from bosrow.evals.in_training import TrainingEvaluations
-from bosrow.files import folder_lock, sha256_of
+from bosrow.files import folder_lock
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, RunState
 from bosrow.train.curve import draw_curve
-from bosrow.train.device import choose_dtype, peak_flops
+from bosrow.train.device import peak_flops
 from bosrow.train.distributed import StopRequest, World, joined_world
 from bosrow.train.loader import Batches, BatchLoader, BatchMeta
-from bosrow.train.memory import attempt_step, estimate_memory, fitting_plan
-from bosrow.train.model import GPT2, ModelConfig
+from bosrow.train.memory import attempt_step, fitting_plan
+from bosrow.train.model import GPT2
 from bosrow.train.optimizer import StepResult, make_optimizer, optimizer_step
 from bosrow.train.options import TrainOptions
-from bosrow.train.pretrained import WEIGHTS, load_weights, read_config
+from bosrow.train.pretrained import load_weights
 from bosrow.train.progress import Progress
-from bosrow.train.run_folder import EXPOSURES, RunFolder, run_dir_of
+from bosrow.train.run_folder import EXPOSURES, RunFolder
 from bosrow.train.samples import sample_text
-from bosrow.train.schedule import learning_rate, plan_batch
-from bosrow.train.summary import summary
+from bosrow.train.schedule import learning_rate
+from bosrow.train.setup import Setup
+from bosrow.train.trackers import open_trackers
 from bosrow.train.validation import validation_loss
-
-# Options that must be the same to go on from a checkpoint: with another value, it would be another run.
-IDENTITY = (
-    *("seed", "seq_len", "total_batch_tokens", "max_train_steps", "learning_rate", "warmup_iters"),
-    *("learning_rate_decay_frac", "weight_decay", "beta1", "beta2", "grad_clip"),
-)
 
 # Entries of step_metrics.json and the fields of scalars.jsonl that they repeat.
 STEP_METRICS = {
@@ -61,7 +53,7 @@ def train(options: TrainOptions) -> None:
         run = Run(options, world)
         if options.dry_run:
             if world.is_main:
-                print(run.summary())
+                print(run.setup.summary(run.plan))
             return
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
@@ -75,82 +67,17 @@ class Run:
     """One training run: everything that its steps need, made from the options."""
 
     def __init__(self, options: TrainOptions, world: World) -> None:
+        self.setup = Setup(options, world)
         self.options = options
         self.world = world
-        self.rows = open_rows(options.data_dir, "train", seq_len=options.seq_len)
-        self.manifest = self.rows.manifest
-        has_val = self.manifest.rows_of("val") > 0
-        self.val_rows = open_rows(options.data_dir, "val") if has_val and options.eval_every else None
-        self.config = self._model_config()
-        self.plan = plan_batch(
-            total_batch_tokens=options.total_batch_tokens,
-            micro_batch_size=options.micro_batch_size,
-            seq_len=options.seq_len,
-            world_size=world.size,
-        )
-        self.dtype = choose_dtype(options.dtype, world.device)
-        self.folder = RunFolder(run_dir_of(options, self.config, self.manifest.fingerprint))
+        self.plan = self.setup.plan
+        self.folder = RunFolder(self.setup.run_dir)
         self.state = RunState()
-
-    def _model_config(self) -> ModelConfig:
-        """The shape asked for, or that of --init_from. Raises OptionError if it cannot take the data's tokens."""
-        options = self.options
-        if options.init_from is not None:
-            config = read_config(options.init_from)
-        else:
-            config = ModelConfig(
-                vocab_size=options.vocab_size,
-                seq_len=options.seq_len,
-                n_embd=options.n_embd,
-                n_head=options.n_head,
-                n_layer=options.n_layer,
-            )
-        if config.vocab_size < self.manifest.vocab_size:
-            raise OptionError(
-                f"the model knows {config.vocab_size} words, but {options.data_dir} was made with a vocabulary of "
-                f"{self.manifest.vocab_size}; use --vocab_size {self.manifest.vocab_size}"
-            )
-        if config.seq_len < options.seq_len:
-            raise OptionError(f"{options.init_from} knows {config.seq_len} positions, --seq_len is {options.seq_len}")
-        return config
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint is bound to."""
-        start = self.options.init_from
-        return {
-            "data": self.manifest.fingerprint,
-            **{f"model.{name}": value for name, value in dataclasses.asdict(self.config).items()},
-            **{name: getattr(self.options, name) for name in IDENTITY},
-            "init_from": sha256_of(start / WEIGHTS).hexdigest() if start else None,
-        }
-
-    def summary(self) -> str:
-        """The run as a table for people."""
-        memory = estimate_memory(
-            self.config,
-            micro_batch_size=self.plan.micro_batch_size,
-            seq_len=self.options.seq_len,
-            dtype=self.dtype,
-            recompute=self.options.activation_checkpointing,
-            cuda=self.world.device.type == "cuda",
-        )
-        return summary(
-            self.options,
-            self.config,
-            self.plan,
-            self.world,
-            self.dtype,
-            self.rows,
-            self.val_rows,
-            self.folder.path,
-            memory,
-        )
 
     def go(self, stop: StopRequest) -> None:
         """Train from the newest checkpoint to the last step, or until `stop`."""
         self._require_same_data()
-        model = GPT2(self.config, seed=self.options.seed, recompute=self.options.activation_checkpointing)
+        model = GPT2(self.setup.config, seed=self.options.seed, recompute=self.options.activation_checkpointing)
         if self.options.init_from is not None:
             load_weights(model, self.options.init_from)
         self.model = model.to(self.world.device)
@@ -165,12 +92,13 @@ class Run:
         trained: GPT2 | DistributedDataParallel = self.model
         if self.world.size > 1:
             trained = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
-        if self.world.is_main:
-            self._write_config()
-        self._say(self.summary())
-        with self._progress() as self.progress:
+        self._say(self.setup.summary(self.plan))
+        with ExitStack() as stack:
+            if self.world.is_main:
+                self._open_records(stack)
+            self.progress = stack.enter_context(self._progress())
             self.benchmarks = TrainingEvaluations(
-                self.options, self.manifest.meta["tokenizer"], self.world.device, self.progress.note
+                self.options, self.setup.manifest.meta["tokenizer"], self.world.device, self.progress.note
             )
             if not self.state.evaluated:
                 self._evaluate()
@@ -180,11 +108,11 @@ class Run:
 
     def _require_same_data(self) -> None:
         """All ranks must read the same data set, which may be a copy on each machine."""
-        mine = int(self.manifest.fingerprint[:12], 16)
+        mine = int(self.setup.fingerprint[:12], 16)
         if self.world.from_main([mine]) != [mine]:
             raise DataSetError(
                 f"rank {self.world.rank}: {self.options.data_dir} is not the data set of rank 0 "
-                f"(its fingerprint here begins with {self.manifest.fingerprint[:12]}); copy it again"
+                f"(its fingerprint here begins with {self.setup.fingerprint[:12]}); copy it again"
             )
 
     def _fit_micro_batch(self) -> None:
@@ -194,9 +122,9 @@ class Run:
         attempt = attempt_step(
             self.model,
             seq_len=self.options.seq_len,
-            vocab_size=self.config.vocab_size,
+            vocab_size=self.setup.config.vocab_size,
             device=self.world.device,
-            dtype=self.dtype,
+            dtype=self.setup.dtype,
         )
         asked = self.plan
         fitting = self.world.smallest(fitting_plan(asked, attempt).micro_batch_size)
@@ -216,7 +144,7 @@ class Run:
         (chosen,) = self.world.from_main([chosen])
         if chosen >= 0:
             folder = checkpoint.checkpoints(self.folder.path)[chosen]
-            checkpoint.require_same_identity(folder, self.identity)
+            checkpoint.require_same_identity(folder, self.setup.identity)
             self.state = checkpoint.load_checkpoint(folder, self.model, self.optimizer)
             self._say(f"going on from {folder}")
         if self.world.is_main:
@@ -232,25 +160,13 @@ class Run:
         newest = checkpoint.newest_valid(path, lambda text: self._say(f"warning: {text}"))
         return used.index(newest) if newest is not None else -1
 
-    def _write_config(self) -> None:
-        """config.json: the options, and all that was derived from them."""
-        self.folder.write_json(
-            "config.json",
-            {
-                "options": dataclasses.asdict(self.options),
-                "model": dataclasses.asdict(self.config) | {"parameters": self.config.parameters},
-                "batch": dataclasses.asdict(self.plan) | {"tokens_per_step": self.plan.tokens_per_step},
-                "data": {
-                    "fingerprint": self.manifest.fingerprint,
-                    "policy": self.manifest.policy,
-                    "train_rows": len(self.rows),
-                    "val_rows": self.manifest.rows_of("val"),
-                },
-                "device": str(self.world.device),
-                "dtype": str(self.dtype).removeprefix("torch."),
-                "versions": {"bosrow": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
-            },
-        )
+    def _open_records(self, stack: ExitStack) -> None:
+        """config.json and, where asked for, trackers that are closed with `stack`; on the main rank."""
+        config = self.setup.described(self.plan)
+        self.folder.write_json("config.json", config)
+        self.folder.trackers = open_trackers(self.options, self.folder.path, self.state.step, config)
+        for tracker in self.folder.trackers:
+            stack.callback(tracker.close)
 
     def _progress(self) -> Progress:
         peak = peak_flops(self.world.device)
@@ -258,7 +174,7 @@ class Run:
             speaks=self.world.is_main,
             start=self.state.step,
             total=self.options.max_train_steps,
-            flops_per_token=self.config.flops_per_token(self.options.seq_len),
+            flops_per_token=self.setup.config.flops_per_token(self.options.seq_len),
             peak_flops=peak * self.world.size if peak else None,
         )
 
@@ -282,7 +198,7 @@ class Run:
                 micro_batch_size=self.plan.micro_batch_size,
                 learning_rate=rate,
                 grad_clip=options.grad_clip,
-                dtype=self.dtype,
+                dtype=self.setup.dtype,
                 world=self.world,
                 stop_asked=stop.asked,
             )
@@ -303,8 +219,8 @@ class Run:
 
     def _batches(self) -> Batches:
         return Batches(
-            rows=self.rows,
-            order=RowOrder(rows=len(self.rows), seed=self.options.seed),
+            rows=self.setup.rows,
+            order=RowOrder(rows=len(self.setup.rows), seed=self.options.seed),
             batch_size=self.plan.rows_per_rank,
             rank=self.world.rank,
             world_size=self.world.size,
@@ -351,7 +267,7 @@ class Run:
                     "seq_len": plan.seq_len,
                     "tokens_per_second": speed,
                     "data_wait_seconds": waited,
-                    "epoch": (step * plan.rows_per_step - 1) // len(self.rows),
+                    "epoch": (step * plan.rows_per_step - 1) // len(self.setup.rows),
                     "skipped": not result.finite,
                 },
             )
@@ -386,13 +302,13 @@ class Run:
         """Whatever is due after the present step, on all ranks: validation, samples, curve."""
         step = self.state.step
         found: dict[str, Any] = {}
-        if self._due(self.options.eval_every) and self.val_rows is not None:
-            found |= self._validate(self.val_rows)
+        if self._due(self.options.eval_every) and self.setup.val_rows is not None:
+            found |= self._validate(self.setup.val_rows)
         found |= self.benchmarks.run(
             self.model,
             step,
             last=step == self.options.max_train_steps,
-            dtype=self.dtype,
+            dtype=self.setup.dtype,
             records=self.folder if self.world.is_main else None,
         )
         self.state = replace(self.state, evaluated=True)
@@ -415,7 +331,7 @@ class Run:
             rows,
             self.options.val_rows,
             batch_size=self.plan.micro_batch_size,
-            dtype=self.dtype,
+            dtype=self.setup.dtype,
             world=self.world,
         )
         if self.world.is_main:
@@ -425,7 +341,7 @@ class Run:
         return {"val_loss": validation.loss}
 
     def _sample(self) -> None:
-        text = sample_text(self.model, self.manifest, seed=self.options.seed + self.state.step)
+        text = sample_text(self.model, self.setup.manifest, seed=self.options.seed + self.state.step)
         if text is not None:
             self.progress.note(f"step {self.state.step:,}  the model writes: {text}")
 
@@ -435,7 +351,7 @@ class Run:
         if not self.world.is_main:
             return
         folder = checkpoint.save_checkpoint(
-            self.folder.path, kind, self.model, self.optimizer, self.state, self.identity
+            self.folder.path, kind, self.model, self.optimizer, self.state, self.setup.identity
         )
         checkpoint.prune(self.folder.path, self.options.keep_checkpoints)
         self.progress.note(f"step {self.state.step:,}  saved {folder}")

@@ -15,6 +15,7 @@ from typing import Any
 from bosrow.files import replace_file
 from bosrow.train.model import ModelConfig
 from bosrow.train.options import TrainOptions
+from bosrow.train.trackers import Tracker
 
 SCALARS = "scalars.jsonl"
 STEP_METRICS = "step_metrics.json"
@@ -41,6 +42,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.trackers: list[Tracker] = []  # shown every line of scalars.jsonl too
         self._written: set[Path] = set()
 
     def append(self, name: str, record: dict[str, Any]) -> None:
@@ -55,6 +57,8 @@ class RunFolder:
     def scalars(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Add a line of type `kind` to scalars.jsonl."""
         self.append(SCALARS, {"type": kind, "step": step, **values})
+        for tracker in self.trackers:
+            tracker.log(kind, step, values)
 
     def step_metrics(self, record: dict[str, Any]) -> None:
         """Add an entry to step_metrics.json, a list that is replaced atomically."""

@@ -1,0 +1,127 @@
+"""What a run is, before anything is made or changed: its rows, model, batch arithmetic, folder, and what binds it.
+
+Promise: everything that a user can have got wrong is found here, on every rank alike, with one message. Cost: the
+data sets' meta.json, one stat a shard.
+"""
+
+import dataclasses
+import sys
+from typing import Any
+
+import torch
+
+from bosrow import __version__
+from bosrow.data.rows import open_rows
+from bosrow.errors import OptionError
+from bosrow.files import sha256_of
+from bosrow.train.device import choose_dtype
+from bosrow.train.distributed import World
+from bosrow.train.memory import estimate_memory
+from bosrow.train.model import ModelConfig
+from bosrow.train.options import TrainOptions
+from bosrow.train.pretrained import WEIGHTS, read_config
+from bosrow.train.run_folder import run_dir_of
+from bosrow.train.schedule import BatchPlan, plan_batch
+from bosrow.train.summary import summary
+from bosrow.train.trackers import require_packages
+
+# Options that must be the same to go on from a checkpoint: with another value, it would be another run.
+IDENTITY = (
+    *("seed", "seq_len", "total_batch_tokens", "max_train_steps", "learning_rate", "warmup_iters"),
+    *("learning_rate_decay_frac", "weight_decay", "beta1", "beta2", "grad_clip"),
+)
+
+
+class Setup:
+    """A run as its options and data make it. Raises UserError for what cannot be trained."""
+
+    def __init__(self, options: TrainOptions, world: World) -> None:
+        require_packages(options)
+        self.options = options
+        self.world = world
+        self.rows = open_rows(options.data_dir, "train", seq_len=options.seq_len)
+        self.manifest = self.rows.manifest
+        has_val = self.manifest.rows_of("val") > 0
+        self.val_rows = open_rows(options.data_dir, "val") if has_val and options.eval_every else None
+        self.fingerprint = self.manifest.fingerprint
+        self.config = self._model_config()
+        self.plan = plan_batch(
+            total_batch_tokens=options.total_batch_tokens,
+            micro_batch_size=options.micro_batch_size,
+            seq_len=options.seq_len,
+            world_size=world.size,
+        )
+        self.dtype = choose_dtype(options.dtype, world.device)
+        self.run_dir = run_dir_of(options, self.config, self.fingerprint)
+
+    def _model_config(self) -> ModelConfig:
+        """The shape asked for, or that of --init_from. Raises OptionError if it cannot take the data's tokens."""
+        options = self.options
+        if options.init_from is not None:
+            config = read_config(options.init_from)
+        else:
+            config = ModelConfig(
+                vocab_size=options.vocab_size,
+                seq_len=options.seq_len,
+                n_embd=options.n_embd,
+                n_head=options.n_head,
+                n_layer=options.n_layer,
+            )
+        if config.vocab_size < self.manifest.vocab_size:
+            raise OptionError(
+                f"the model knows {config.vocab_size} words, but {options.data_dir} was made with a vocabulary of "
+                f"{self.manifest.vocab_size}; use --vocab_size {self.manifest.vocab_size}"
+            )
+        if config.seq_len < options.seq_len:
+            raise OptionError(f"{options.init_from} knows {config.seq_len} positions, --seq_len is {options.seq_len}")
+        return config
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint is bound to."""
+        start = self.options.init_from
+        return {
+            "data": self.fingerprint,
+            **{f"model.{name}": value for name, value in dataclasses.asdict(self.config).items()},
+            **{name: getattr(self.options, name) for name in IDENTITY},
+            "init_from": sha256_of(start / WEIGHTS).hexdigest() if start else None,
+        }
+
+    def summary(self, plan: BatchPlan) -> str:
+        """The run as a table for people, in the micro batches of `plan`."""
+        memory = estimate_memory(
+            self.config,
+            micro_batch_size=plan.micro_batch_size,
+            seq_len=self.options.seq_len,
+            dtype=self.dtype,
+            recompute=self.options.activation_checkpointing,
+            cuda=self.world.device.type == "cuda",
+        )
+        return summary(
+            self.options,
+            self.config,
+            plan,
+            self.world,
+            self.dtype,
+            self.rows,
+            self.val_rows,
+            self.run_dir,
+            memory,
+        )
+
+    def described(self, plan: BatchPlan) -> dict[str, Any]:
+        """config.json: the options, and all that was derived from them."""
+        return {
+            "options": dataclasses.asdict(self.options),
+            "model": dataclasses.asdict(self.config) | {"parameters": self.config.parameters},
+            "batch": dataclasses.asdict(plan) | {"tokens_per_step": plan.tokens_per_step},
+            "data": {
+                "fingerprint": self.fingerprint,
+                "policy": self.manifest.policy,
+                "train_rows": len(self.rows),
+                "val_rows": self.manifest.rows_of("val"),
+            },
+            "device": str(self.world.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "versions": {"bosrow": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
+        }
