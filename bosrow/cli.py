@@ -46,6 +46,12 @@ VERBS = {
     "train": Verb(
         "bosrow.train.options:TrainOptions", "bosrow.train.loop:train", "train GPT-2 on a prepared data set", "train"
     ),
+    "export": Verb(
+        "bosrow.train.options:ExportOptions",
+        "bosrow.train.export:export",
+        "write a checkpoint as a Hugging Face model with its tokenizer",
+        "train",
+    ),
     "eval": Verb(
         "bosrow.evals.options:EvalOptions",
         "bosrow.evals.run:evaluate_checkpoints",

@@ -75,6 +75,15 @@ def pieces(data: bytes | memoryview, piece_bytes: int = PIECE_BYTES) -> Iterator
     yield view[start:]
 
 
+def gpt2_ranks() -> dict[bytes, int]:
+    """GPT-2's vocabulary but for <|endoftext|>: the id of each token, which is also its rank among the merges."""
+    packed = importlib.resources.files("bosrow.data").joinpath("vocabulary", VOCABULARY).read_bytes()
+    vocabulary = lzma.decompress(packed)
+    if hashlib.sha256(vocabulary).hexdigest() != VOCABULARY_SHA256:
+        raise BosrowError(f"the vocabulary {VOCABULARY} inside bosrow is damaged; install bosrow again")
+    return {b64decode(token): int(rank) for token, rank in map(bytes.split, vocabulary.splitlines())}
+
+
 class Gpt2Tokenizer:
     """GPT-2's tokenizer. `bos_token_id` is 50256, which no text can produce.
 
@@ -90,16 +99,11 @@ class Gpt2Tokenizer:
     vocabulary_sha256 = VOCABULARY_SHA256
 
     def __init__(self) -> None:
-        packed = importlib.resources.files("bosrow.data").joinpath("vocabulary", VOCABULARY).read_bytes()
-        vocabulary = lzma.decompress(packed)
-        if hashlib.sha256(vocabulary).hexdigest() != VOCABULARY_SHA256:
-            raise BosrowError(f"the vocabulary {VOCABULARY} inside bosrow is damaged; install bosrow again")
-        ranks = {b64decode(token): int(rank) for token, rank in map(bytes.split, vocabulary.splitlines())}
         self._encoding = tiktoken.Encoding(
             name="gpt2",
             explicit_n_vocab=self.vocab_size,
             pat_str=GPT2_PATTERN,
-            mergeable_ranks=ranks,
+            mergeable_ranks=gpt2_ranks(),
             special_tokens={"<|endoftext|>": END_OF_TEXT},
         )
 

@@ -75,6 +75,17 @@ class TrainOptions(TrainingEvaluationOptions):
             raise OptionError(f"--learning_rate_decay_frac is {self.learning_rate_decay_frac}; at most 1 is possible")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Options of `bosrow export`."""
+
+    checkpoint: Path = option(positional=True, help="a checkpoint, or a run folder: its newest valid checkpoint")
+    out_dir: Path = option(help="the folder to make, in Hugging Face's format")
+    tokenizer: Path | None = option(
+        None, metavar="FILE", help="the tokenizer.json that the model was trained with, if it is not GPT-2's"
+    )
+
+
 POSITIVE = (
     *("seq_len", "total_batch_tokens", "micro_batch_size", "max_train_steps"),
     *("vocab_size", "n_embd", "n_head", "n_layer", "learning_rate", "timeout_seconds"),

@@ -1,0 +1,71 @@
+"""`bosrow export`: a checkpoint as a folder that transformers, and whatever reads its format, loads offline.
+
+Promise: the checkpoint's checksums hold, its config and weights are copied byte for byte, and the tokenizer goes with
+them; the folder appears whole or not at all; nothing that is there is overwritten. Cost: reading and writing the
+weights once.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from bosrow.errors import OptionError, UserError
+from bosrow.files import read_untrusted, replace_file, replace_with, sync_folder
+from bosrow.train.checkpoint import NAME, newest_valid, read_state
+from bosrow.train.options import ExportOptions
+from bosrow.train.pretrained import CONFIG, WEIGHTS, read_config
+from bosrow.train.tokenizer_files import gpt2_tokenizer_files
+
+GPT2_VOCAB_SIZE = 50257
+TOKENIZER = "tokenizer.json"
+
+
+def export(options: ExportOptions) -> None:
+    """Write `options.out_dir`. Raises UserError if there is no checkpoint, no tokenizer, or something in the way."""
+    checkpoint, out_dir = _chosen(options.checkpoint), options.out_dir
+    if out_dir.exists():
+        raise OptionError(f"--out_dir {out_dir} exists already; remove it, or name another folder")
+    config = read_config(checkpoint)
+    files = _tokenizer_files(options.tokenizer, checkpoint, config.vocab_size, config.seq_len)
+    unfinished = out_dir.with_name(f".unfinished_{out_dir.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        for name in (CONFIG, WEIGHTS):
+            copy = shutil.copyfile(checkpoint / name, unfinished / f"{name}.tmp")
+            replace_with(copy, unfinished / name)
+        for name, content in files.items():
+            replace_file(unfinished / name, content)
+        os.rename(unfinished, out_dir)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    sync_folder(out_dir.parent)
+    print(f"{checkpoint} -> {out_dir}: {', '.join((CONFIG, WEIGHTS, *files))}; {config.parameters:,} parameters")
+
+
+def _chosen(path: Path) -> Path:
+    """The checkpoint `path`, checked, or where it is a run folder its newest valid one."""
+    if not path.is_dir():
+        raise UserError(f"{path} is not a directory; a checkpoint or a run folder of 'bosrow train' is required")
+    if NAME.fullmatch(path.resolve().name):
+        read_state(path, check_files=True)
+        return path
+    newest = newest_valid(path, lambda text: print(f"warning: {text}"))
+    if newest is None:
+        raise UserError(f"{path} holds no checkpoint that is whole; a checkpoint or a run folder is required")
+    return newest
+
+
+def _tokenizer_files(asked: Path | None, checkpoint: Path, vocab_size: int, seq_len: int) -> dict[str, bytes]:
+    """The tokenizer's files by name: of the one given, or GPT-2's for GPT-2's vocabulary."""
+    if asked is not None:
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": seq_len}
+        return {TOKENIZER: read_untrusted(asked), "tokenizer_config.json": json.dumps(settings).encode() + b"\n"}
+    if vocab_size != GPT2_VOCAB_SIZE:
+        raise OptionError(
+            f"{checkpoint} knows {vocab_size:,} words, GPT-2's tokenizer has {GPT2_VOCAB_SIZE:,}; "
+            "name the tokenizer.json that it was trained with by --tokenizer"
+        )
+    return gpt2_tokenizer_files(seq_len)
