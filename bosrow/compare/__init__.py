@@ -1,0 +1,1 @@
+"""Comparing runs: arms, statistics over seeds, and a report that says better, worse or inconclusive."""

@@ -1,0 +1,256 @@
+"""Run folders as `bosrow compare` reads them.
+
+The contract. RUN is what `bosrow train` writes (DESIGN, section 12):
+
+    RUN/config.json      `options`, `model`, `batch`, and `data` with the fingerprint and the policy. Runs on one data
+                         fingerprint are an arm; `options.data_dir` leads to the ledger, where it still exists.
+    RUN/scalars.jsonl    losses, gradient norms, speed, and what was evaluated in training
+
+and, where they exist:
+
+    RUN/evaluation/      what `bosrow eval RUN/ckpt_final_stepNNNNNNN --tasks bits_per_byte,rows,hellaswag,...
+                         --bos both --heldout HELDOUT --rows PACKED STREAM --out RUN/evaluation` writes:
+                         summary.json, and the scores of each document and item. Without it, what training
+                         evaluated serves, at the last step that all runs evaluated.
+    RUN/arm.json         {"arm": "B", "name": "crop", "group": "main"}: the arm's letter and name. Group
+                         "noise_floor" marks the other seeds of the A/A comparison, which count in nothing
+                         else. The letters mean A stream, B crop, C stream of exactly what B kept, D keep.
+                         Without it an arm is named after its policy.
+
+Promise: nothing is believed that is not there; a folder that is no run is refused by name; a run that diverged, or has
+not ended, is read like any other. Every file is untrusted input, read with limits and checked. Cost: one pass over
+scalars.jsonl, about 5 microseconds a line; the items of a task are read when asked for.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.errors import UserError
+from bosrow.files import parse_json, read_untrusted
+
+Floats = npt.NDArray[np.float64]
+Record = dict[str, Any]
+
+EVALUATION = "evaluation"
+ARM = "arm.json"
+GROUPS = ("main", "noise_floor")
+MAX_LINE_CHARACTERS = 1 << 22  # of a jsonl file; a line with the losses of 100,000 positions has 2 million
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Every optimizer step of a run: arrays of equal length, NaN where a value was not finite."""
+
+    step: Floats
+    train_loss: Floats
+    grad_norm: Floats
+    tokens_per_second: Floats
+    skipped: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run. `evaluated` holds the lines of each type that training evaluated, in order of steps."""
+
+    path: Path
+    seed: int
+    fingerprint: str
+    policy: str
+    arm: str | None
+    arm_name: str | None
+    group: str
+    options: Record
+    model: Record
+    tokens_per_step: int
+    steps: Steps
+    evaluated: dict[str, list[Record]]
+    results: list[Record] = field(default_factory=list)
+    results_step: int | None = None
+    items_dir: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def last_step(self) -> int:
+        """The last step recorded."""
+        return int(self.steps.step[-1]) if len(self.steps.step) else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step that was asked for is recorded."""
+        return self.last_step >= int(self.options.get("max_train_steps", 0))
+
+    @cached_property
+    def data_dir(self) -> Path | None:
+        """The data directory that the options name, if there is one of that name now."""
+        named = self.options.get("data_dir")
+        path = Path(named) if isinstance(named, str) else None
+        return path if path is not None and (path / "meta.json").is_file() else None
+
+    def result(self, task: str, **wanted: Any) -> Record | None:
+        """The evaluation's result of `task` whose fields have the values `wanted`."""
+        for result in self.results:
+            if result.get("task") == task and all(result.get(name) == value for name, value in wanted.items()):
+                return result
+        return None
+
+    def items(self, name: str, bos: bool | None = None) -> list[Record]:
+        """The lines of an evaluation's file of items; none if it is not there."""
+        if self.items_dir is None:
+            return []
+        folders = [self.items_dir]
+        if bos is not None:  # below a folder of its own if both settings were scored
+            folders.insert(0, self.items_dir / ("bos_yes" if bos else "bos_no"))
+        for folder in folders:
+            if (folder / name).is_file():
+                return list(_lines(folder / name))
+        return []
+
+
+def read_run(path: Path) -> Run:
+    """The run in the folder `path`. Raises UserError if it is none, or if a file of it is damaged."""
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder; 'bosrow compare' takes run folders of 'bosrow train'")
+    for name in ("config.json", "scalars.jsonl"):
+        if not (path / name).is_file():
+            raise UserError(
+                f"{path} is no run folder: it has no {name}; "
+                "'bosrow compare' takes folders of 'bosrow train' with at least one step"
+            )
+    config = parse_json(read_untrusted(path / "config.json"), str(path / "config.json"))
+    get = _Getter(path / "config.json", config)
+    steps, evaluated = _read_scalars(path / "scalars.jsonl")
+    if not len(steps.step):
+        raise UserError(f"{path / 'scalars.jsonl'} records no step; let the run take at least one")
+    arm = _read_arm(path / ARM)
+    results, results_step, items_dir = _read_evaluation(path / EVALUATION)
+    return Run(
+        path=path,
+        seed=get("options", "seed", int),
+        fingerprint=get("data", "fingerprint", str),
+        policy=get("data", "policy", str),
+        arm=arm.get("arm"),
+        arm_name=arm.get("name"),
+        group=arm.get("group", GROUPS[0]),
+        options=get("options", None, dict),
+        model=get("model", None, dict),
+        tokens_per_step=get("batch", "tokens_per_step", int),
+        steps=steps,
+        evaluated=evaluated,
+        results=results,
+        results_step=results_step,
+        items_dir=items_dir,
+    )
+
+
+class _Getter:
+    """Reads typed fields of an untrusted config.json; a failure names file and field."""
+
+    def __init__(self, path: Path, config: Record) -> None:
+        self.path = path
+        self.config = config
+
+    def __call__(self, section: str, name: str | None, kind: type) -> Any:
+        value = self.config.get(section)
+        label = section
+        if name is not None:
+            value = value.get(name) if isinstance(value, dict) else None
+            label = f"{section}.{name}"
+        if type(value) is not kind:
+            raise UserError(f"{self.path} has no {label} of type {kind.__name__}; it was not written by 'bosrow train'")
+        return value
+
+
+def _read_arm(path: Path) -> Record:
+    if not path.exists():
+        return {}
+    arm = parse_json(read_untrusted(path), str(path))
+    for name in ("arm", "name", "group"):
+        if name in arm and not (isinstance(arm[name], str) and 0 < len(arm[name]) <= 60):
+            raise UserError(f"{path}: {name} must be a text of 1 to 60 characters")
+    if arm.get("group", GROUPS[0]) not in GROUPS:
+        raise UserError(f"{path}: group is {arm['group']!r}; {' or '.join(GROUPS)} was required")
+    return arm
+
+
+def _read_evaluation(folder: Path) -> tuple[list[Record], int | None, Path | None]:
+    """Results of the latest checkpoint in summary.json, its step, and where its items lie."""
+    path = folder / "summary.json"
+    if not path.exists():
+        return [], None, None
+    checkpoints = parse_json(read_untrusted(path), str(path)).get("checkpoints")
+    if not isinstance(checkpoints, list) or not all(_is_checkpoint(one) for one in checkpoints):
+        raise UserError(f"{path} is no summary of 'bosrow eval'; evaluate the run again, or remove {folder}")
+    if not checkpoints:
+        return [], None, None
+    latest = max(checkpoints, key=lambda one: one.get("step") or 0)
+    name = str(latest.get("name"))
+    several = len(checkpoints) > 1
+    inside = folder / name if several and Path(name).name == name else folder
+    return latest["results"], latest.get("step"), inside
+
+
+def _is_checkpoint(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("results"), list):
+        return False
+    known_step = value.get("step") is None or type(value["step"]) is int
+    return known_step and all(isinstance(result, dict) for result in value["results"])
+
+
+def _lines(path: Path) -> Iterator[Record]:
+    """The complete lines of a JSONL file. A torn last line, of a run that goes on, is left out."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        number = 0
+        while line := file.readline(MAX_LINE_CHARACTERS):
+            number += 1
+            if not line.endswith("\n"):
+                return
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise UserError(f"{path}, line {number}, is not a JSON object; the file is damaged")
+            yield record
+
+
+COLUMNS = {
+    "train_loss": "train_loss_opt_step_mean",
+    "grad_norm": "grad_norm_l2_preclip",
+    "tokens_per_second": "tokens_per_second",
+}
+
+
+def _read_scalars(path: Path) -> tuple[Steps, dict[str, list[Record]]]:
+    columns: dict[str, list[float]] = {name: [] for name in ("step", *COLUMNS)}
+    skipped: list[bool] = []
+    evaluated: dict[str, list[Record]] = {}
+    for record in _lines(path):
+        kind, step = record.get("type"), record.get("step")
+        if type(step) is not int or not isinstance(kind, str):
+            raise UserError(f"{path} has a line without 'type' and 'step'; it was not written by 'bosrow train'")
+        if kind != "scalars":
+            evaluated.setdefault(kind, []).append(record)
+            continue
+        columns["step"].append(float(step))
+        for name, key in COLUMNS.items():
+            columns[name].append(number(record.get(key)))
+        skipped.append(record.get("skipped") is True)
+    arrays = {name: np.array(values, np.float64) for name, values in columns.items()}
+    return Steps(**arrays, skipped=np.array(skipped, bool)), evaluated
+
+
+def number(value: Any) -> float:
+    """`value` as a float; NaN for null and for whatever is no number."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
