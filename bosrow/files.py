@@ -129,7 +129,10 @@ class AppendFile:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`."""
-        view = memoryview(data).cast("B")
+        view = memoryview(data)
+        if not view.nbytes:  # which cast() would refuse
+            return
+        view = view.cast("B")
         self.digest.update(view)
         self.length += len(view)
         while view:

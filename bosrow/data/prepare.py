@@ -106,7 +106,8 @@ class Run:
                 split_of=lambda shard: "val" if shard < val_shards else home,
             )
             pieces = None if options.no_provenance else PieceLog(options.out_dir)
-            return Packer(policy, writer, pieces, self.ledgers, home, self.tokenizer.bos_token_id)
+            ledgers = {home: self.ledgers[home]} if options.packer_per_split else self.ledgers
+            return Packer(policy, writer, pieces, ledgers, home, self.tokenizer.bos_token_id)
 
         if options.packer_per_split:
             return {split: packer(split, 0) for split in SPLITS}

@@ -30,6 +30,13 @@ def test_the_number_of_workers_and_the_size_of_batches_never_change_a_byte(corpu
     assert prepared(tmp_path / "batches", batch_docs=7, **settings) == alone
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_checkpoints_between_all_batches_find_the_ledger_of_each_split_balanced(corpus, tmp_path, policy):
+    settings = {"data_files": corpus, "policy": policy, "val_fraction": 0.2, "batch_docs": 7}
+    often = prepared(tmp_path / "often", checkpoint_seconds=1e-9, **settings)
+    assert often == prepared(tmp_path / "never", **settings)
+
+
 def test_five_workers_give_the_bytes_of_one(corpus, tmp_path):
     settings = {"data_files": corpus, "val_fraction": 0.2}
     assert prepared(tmp_path / "five", workers=5, **settings) == prepared(tmp_path / "one", workers=1, **settings)
