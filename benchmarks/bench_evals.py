@@ -42,7 +42,7 @@ def bosrow_run(model: TransformerModel, task: str, items: Path, batch_size: int)
     options = EvalOptions(checkpoints=(), tasks=task, hellaswag_rule="harness", **{f"{task}_data": items})
     benchmark, loaded = load(task, options)
     began = time.perf_counter()
-    outcome = evaluate(model, load_tokenizer("gpt2"), benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
+    outcome = evaluate(model, load_tokenizer(), benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
     return time.perf_counter() - began, outcome
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.errors import DataSetError
-from bosrow.files import parse_json, read_untrusted, replace_file
+from bosrow.files import MAX_JSON_BYTES, parse_json, read_untrusted, replace_file
 
 META = "meta.json"
+TOKENIZER_FILE = "tokenizer.json"
 SCHEMA = 1
 SPLITS = ("train", "val")
 TOKEN_BYTES = 2  # uint16, little-endian
@@ -45,6 +46,14 @@ class ProvenanceInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenizerInfo:
+    """tokenizer.json, which a data set has unless its tokenizer is the one that bosrow brings."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A checked meta.json. `meta` is the whole of it, for fields that only people read."""
 
@@ -56,6 +65,7 @@ class Manifest:
     fingerprint: str
     shards: tuple[ShardInfo, ...]
     provenance: tuple[ProvenanceInfo, ...]
+    tokenizer_file: TokenizerInfo | None
     ledger: dict[str, dict[str, Any]]
     meta: dict[str, Any]
 
@@ -140,6 +150,7 @@ def read_manifest(data_dir: str | Path) -> Manifest:
         fingerprint=check.hash(own, "fingerprint"),
         shards=tuple(_shard(check, data_dir, item, row_tokens) for item in check.field(own, "shards", list)),
         provenance=tuple(_provenance(check, data_dir, item) for item in check.field(own, "provenance", list)),
+        tokenizer_file=_tokenizer_file(check, data_dir, own),
         ledger=check.field(own, "ledger", dict),
         meta=meta,
     )
@@ -166,6 +177,15 @@ def _provenance(check: "_Checker", data_dir: Path, item: Any) -> ProvenanceInfo:
     check.size(data_dir / "provenance" / name, size)
     rows = check.number(item, "rows", 0, 1 << 48)
     return ProvenanceInfo(name=name, rows=rows, bytes=size, sha256=check.hash(item, "sha256"))
+
+
+def _tokenizer_file(check: "_Checker", data_dir: Path, own: dict[str, Any]) -> TokenizerInfo | None:
+    said = check.field(own, "tokenizer", dict)
+    if said.get("file_bytes") is None:
+        return None
+    size = check.number(said, "file_bytes", 1, MAX_JSON_BYTES)
+    check.size(data_dir / TOKENIZER_FILE, size)
+    return TokenizerInfo(bytes=size, sha256=check.hash(said, "vocabulary_sha256"))
 
 
 class _Checker:

@@ -8,7 +8,8 @@ import bosrow
 from bosrow.data.manifest import SCHEMA, ProvenanceInfo, ShardInfo, as_entries
 from bosrow.data.options import FREE, PrepareOptions
 from bosrow.data.source import Source
-from bosrow.data.tokenizer import Gpt2Tokenizer
+from bosrow.data.tokenizer import Tokenizer
+from bosrow.data.tokenizer_file import FileTokenizer
 
 if TYPE_CHECKING:
     from bosrow.data.prepare import Run
@@ -21,12 +22,13 @@ PACKING_ALGO = {
 }
 
 
-def identity(options: PrepareOptions, source: Source | None, tokenizer: Gpt2Tokenizer) -> dict[str, Any]:
+def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> dict[str, Any]:
     """Everything that decides the bytes, one flat line each. Without `source` (not looked up) its line is left out."""
     values = {name: value for name, value in asdict(options).items() if name not in FREE}
     if source is not None:
         values["source"] = source.fingerprint
-    return values | {"vocabulary": tokenizer.vocabulary_sha256, "schema": SCHEMA}
+    made_with = {"tokenizer": tokenizer.name, "vocabulary": tokenizer.vocabulary_sha256, "bos": tokenizer.bos_token_id}
+    return values | made_with | {"schema": SCHEMA}
 
 
 def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInfo]) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInf
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "bos_is_eos": tokenizer.bos_token_id == tokenizer.eos_token_id,
-        "doc_format": "[BOS] + gpt2_bpe(text)",
+        "doc_format": f"[BOS] + {'gpt2_bpe' if tokenizer.name == 'gpt2' else 'tokenizer'}(text)",
         "shard_rows": options.rows_per_shard,
         "shard_tokens": options.rows_per_shard * options.row_tokens,
         "val_shards": sum(shard.split == "val" for shard in shards),
@@ -87,6 +89,7 @@ def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInf
                 "engine": tokenizer.engine,
                 "engine_version": tokenizer.engine_version,
                 "vocabulary_sha256": tokenizer.vocabulary_sha256,
+                "file_bytes": len(tokenizer.file_bytes) if isinstance(tokenizer, FileTokenizer) else None,
             },
             "ledger": ledgers,
             "shards": as_entries(shards),

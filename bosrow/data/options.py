@@ -37,7 +37,7 @@ class PrepareOptions:
     split: str = option("train", help="split to read")
     text_field: str = option("text", help="column that holds the text")
     id_field: str | None = option(None, help="column with each document's id, kept in the provenance")
-    tokenizer: str = option("gpt2", help="tokenizer")
+    tokenizer: str = option("gpt2", help="gpt2, or a tokenizer.json of Hugging Face (the file or its folder)")
     out_dir: Path = option(help="folder for the shards and meta.json")
     seq_len: int = option(1024, help="predictions per row; a row has one token more")
     policy: Literal["crop", "crop-long-first", "keep", "stream"] = option("crop", help="how documents become rows")
@@ -117,8 +117,12 @@ class PrepareOptions:
         return 1 if self.val_shards is None else self.val_shards
 
 
-# Options that may change when a run goes on. (`data_files` and `from_dir` stand for data, which is compared itself.)
-FREE = ("workers", "batch_docs", "checkpoint_seconds", "fresh", "out_dir", "on_bad_row", "data_files", "from_dir")
+# Options that may change when a run goes on. (`data_files`, `from_dir` and `tokenizer` stand for data, which is
+# compared itself.)
+FREE = (
+    *("workers", "batch_docs", "checkpoint_seconds", "fresh", "out_dir", "on_bad_row"),
+    *("data_files", "from_dir", "tokenizer"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from bosrow.data.policy import Row
 from bosrow.data.pool import open_pool
 from bosrow.data.source import find_source
 from bosrow.data.survey import Columns, Survey, survey_pieces
+from bosrow.data.tokenizer_file import open_tokenizer
 from bosrow.data.units import Position
 from bosrow.data.view_options import PoliciesOptions
 from bosrow.data.worker import Task
@@ -143,9 +144,12 @@ def policy_table(figures: Sequence[PolicyFigures]) -> Table:
 def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
     """Tokens of the first documents of the corpus, and how many rows without usable text stood between them."""
     preparation = options.preparation("crop")
+    tokenizer = open_tokenizer(preparation.tokenizer)
     task = Task(
         source=find_source(preparation),
-        tokenizer=preparation.tokenizer,
+        tokenizer=tokenizer.location,
+        vocabulary_sha256=tokenizer.vocabulary_sha256,
+        bos_token_id=tokenizer.bos_token_id,
         kept_tokens=1,
         val_fraction=0.0,
         keeps_split=False,

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from bosrow.data.ledger import Ledger
-from bosrow.data.manifest import META, SHARD_NAME, SPLITS, read_manifest, write_manifest
+from bosrow.data.manifest import META, SHARD_NAME, SPLITS, TOKENIZER_FILE, read_manifest, write_manifest
 from bosrow.data.meta import describe, identity
 from bosrow.data.options import LOSSLESS, PrepareOptions
 from bosrow.data.packer import Packer
@@ -29,21 +29,22 @@ from bosrow.data.provenance import DocumentLog, PieceLog
 from bosrow.data.shards import ShardWriter
 from bosrow.data.source import Source, find_source
 from bosrow.data.state import STATE, read_state, write_state
-from bosrow.data.tokenizer import Gpt2Tokenizer, load_tokenizer
+from bosrow.data.tokenizer import Tokenizer
+from bosrow.data.tokenizer_file import FileTokenizer, dataset_tokenizer, open_tokenizer
 from bosrow.data.units import Position, Unit
 from bosrow.data.worker import Batch, Task
 from bosrow.errors import BadRowError, DataSetError, Interrupted, SourceError
-from bosrow.files import AppendFile, folder_lock, sync_folder
+from bosrow.files import AppendFile, folder_lock, replace_file, sync_folder
 
 BAD_ROWS = "bad_rows.jsonl"
-OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", ".lock", ".owner.json", PROVENANCE}
+OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", ".lock", ".owner.json", PROVENANCE, TOKENIZER_FILE}
 
 
 def prepare(options: PrepareOptions) -> None:
     """Prepare a data set, or go on with one, or say that it is complete."""
     folder = options.out_dir
     _check_folder(folder)
-    tokenizer = load_tokenizer(options.tokenizer)
+    tokenizer = _tokenizer(options)
     source = None if options.dataset and not options.data_files else find_source(options)
     folder.mkdir(parents=True, exist_ok=True)
     with folder_lock(folder):
@@ -64,7 +65,7 @@ def prepare(options: PrepareOptions) -> None:
 class Run:
     """One run: the packers, the ledgers, and the place in the source up to which both have come."""
 
-    def __init__(self, options: PrepareOptions, tokenizer: Gpt2Tokenizer, source: Source | None) -> None:
+    def __init__(self, options: PrepareOptions, tokenizer: Tokenizer, source: Source | None) -> None:
         self.options = options
         self.tokenizer = tokenizer
         self.position = Position()
@@ -118,7 +119,9 @@ class Run:
         options = self.options
         task = Task(
             source=self.source,
-            tokenizer=options.tokenizer,
+            tokenizer=self.tokenizer.location,
+            vocabulary_sha256=self.tokenizer.vocabulary_sha256,
+            bos_token_id=self.tokenizer.bos_token_id,
             kept_tokens=self._kept_tokens(),
             val_fraction=options.val_by_hash or 0.0,
             keeps_split=options.keeps_split,
@@ -259,8 +262,10 @@ class Run:
             self.bad_rows.sync()
         provenance = sorted((info for log in self._logs() for info in log.closed), key=lambda info: info.name)
         meta = describe(self, shards, provenance)
+        if isinstance(self.tokenizer, FileTokenizer):
+            replace_file(self.options.out_dir / TOKENIZER_FILE, self.tokenizer.file_bytes)
         write_manifest(self.options.out_dir, meta)
-        keep = {META, BAD_ROWS} | {shard.name for shard in shards} | {info.name for info in provenance}
+        keep = {META, BAD_ROWS, TOKENIZER_FILE} | {shard.name for shard in shards} | {info.name for info in provenance}
         _delete(self.options.out_dir, keep)
         return meta
 
@@ -277,6 +282,13 @@ class Run:
             f"{self.options.rows_per_shard:,} rows each); "
             "give --val_fraction 0.01 or a smaller --shard_rows, and --fresh"
         )
+
+
+def _tokenizer(options: PrepareOptions) -> Tokenizer:
+    """The one asked for; with --from the one that the ids were made with."""
+    if options.from_dir is None:
+        return open_tokenizer(options.tokenizer)
+    return dataset_tokenizer(options.from_dir, read_manifest(options.from_dir))
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ import itertools
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from bosrow.data.lookup import DocumentInfo, PlacedPiece, Provenance
 from bosrow.data.manifest import Manifest
 from bosrow.data.rows import Rows
-from bosrow.data.tokenizer import VOCABULARY_SHA256, load_tokenizer
+from bosrow.data.tokenizer_file import dataset_tokenizer
 from bosrow.errors import DataSetError
 
 Decode = Callable[[npt.NDArray[np.uint16]], str]
@@ -61,13 +62,13 @@ def one_line(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def decoder_of(manifest: Manifest) -> Decode:
+def decoder_of(data_dir: Path, manifest: Manifest) -> Decode:
     """How ids become text: the data set's tokenizer, or the ids themselves where it is none that bosrow has."""
-    own = manifest.meta["bosrow"].get("tokenizer")
-    if isinstance(own, dict) and own.get("vocabulary_sha256") == VOCABULARY_SHA256:
-        decode = load_tokenizer("gpt2").decode
-        return lambda ids: printable(decode(ids))
-    return lambda ids: " ".join(map(str, ids.tolist()))
+    try:
+        decode = dataset_tokenizer(data_dir, manifest).decode
+    except DataSetError:
+        return lambda ids: " ".join(map(str, ids.tolist()))
+    return lambda ids: printable(decode(ids))
 
 
 def text_of_pieces(

@@ -14,12 +14,13 @@ import lzma
 import re
 from base64 import b64decode
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tiktoken
 
-from bosrow.errors import BosrowError, OptionError
+from bosrow.errors import BosrowError
 
 VOCABULARY = "r50k_base.tiktoken.xz"
 VOCABULARY_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"  # of the unpacked file
@@ -84,6 +85,28 @@ def gpt2_ranks() -> dict[bytes, int]:
     return {b64decode(token): int(rank) for token, rank in map(bytes.split, vocabulary.splitlines())}
 
 
+class Tokenizer(Protocol):
+    """What bosrow needs of a tokenizer. No text gives `bos_token_id`, and every id is below `vocab_size`."""
+
+    name: str
+    location: str  # what another process opens it by
+    engine: str
+    vocab_size: int
+    bos_token_id: int
+    eos_token_id: int
+    vocabulary_sha256: str
+
+    @property
+    def engine_version(self) -> str:
+        """The version of the library that does the work."""
+
+    def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
+        """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS."""
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """Text of `ids`."""
+
+
 class Gpt2Tokenizer:
     """GPT-2's tokenizer. `bos_token_id` is 50256, which no text can produce.
 
@@ -91,7 +114,7 @@ class Gpt2Tokenizer:
     [49, 1666, 2221, 351, 347, 2640, 13]
     """
 
-    name = "gpt2"
+    name = location = "gpt2"
     engine = "tiktoken"
     vocab_size = 50257
     bos_token_id = END_OF_TEXT
@@ -120,7 +143,7 @@ class Gpt2Tokenizer:
         """
         ids = [
             self._encoding.encode_to_numpy(str(piece, "utf-8"), disallowed_special=()).astype(np.uint16)
-            for piece in pieces(_utf8(text) if isinstance(text, str) else text)
+            for piece in pieces(utf8(text) if isinstance(text, str) else text)
         ]
         return ids[0] if len(ids) == 1 else np.concatenate(ids)
 
@@ -129,7 +152,8 @@ class Gpt2Tokenizer:
         return self._encoding.decode(np.asarray(ids).tolist())
 
 
-def _utf8(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """UTF-8 of a text, which may hold lone surrogates: each becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -137,8 +161,6 @@ def _utf8(text: str) -> bytes:
 
 
 @functools.cache
-def load_tokenizer(name: str) -> Gpt2Tokenizer:
-    """The tokenizer called `name`. Raises OptionError for any other than gpt2."""
-    if name != "gpt2":
-        raise OptionError(f"--tokenizer is {name!r}; 'gpt2' is the tokenizer that bosrow has")
+def load_tokenizer() -> Gpt2Tokenizer:
+    """GPT-2's tokenizer, unpacked once a process."""
     return Gpt2Tokenizer()

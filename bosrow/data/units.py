@@ -23,6 +23,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from bosrow.data.source import TOKEN_FORMATS, Source, compression_of, is_text
+from bosrow.data.tokenizer import utf8
 from bosrow.errors import BadRowError
 
 UNIT_BYTES = 16 << 20
@@ -310,7 +311,7 @@ def _json_document(source: Source, file: int, row: int, line: bytes) -> Document
         return Document(file, row, bad=f"not JSON (an object was required, this is a {type(value).__name__})")
     text = value.get(source.text_field)
     if isinstance(text, str):
-        return Document(file, row, _utf8(text), _id(value.get(source.id_field)))
+        return Document(file, row, utf8(text), _id(value.get(source.id_field)))
     if text is not None:
         return Document(file, row, bad=f"not text (a {type(text).__name__})")
     if source.text_field in value:
@@ -362,14 +363,6 @@ def _read(stream: BinaryIO, name: str, size: int) -> bytes:
 
 def _id(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _utf8(text: str) -> bytes:
-    """UTF-8 of a text from JSON, which may hold lone surrogates: each becomes U+FFFD."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _first_line(error: Exception) -> str:

@@ -14,9 +14,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from bosrow.data.manifest import SPLITS, Manifest, ShardInfo, read_manifest
+from bosrow.data.manifest import SPLITS, TOKENIZER_FILE, Manifest, ShardInfo, read_manifest
 from bosrow.data.options import VerifyOptions
 from bosrow.errors import DataSetError
+from bosrow.files import sha256_of
 
 BLOCK_BYTES = 8 << 20
 MOST_SHOWN = 20
@@ -51,6 +52,10 @@ def damage(data_dir: Path, manifest: Manifest) -> list[str]:
     columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=sum(shard.bytes for shard in manifest.shards))
+        if manifest.tokenizer_file is not None:
+            digest = sha256_of(data_dir / TOKENIZER_FILE).hexdigest()
+            if digest != manifest.tokenizer_file.sha256:
+                found.append(f"{TOKENIZER_FILE}: its SHA-256 is not the one in meta.json; some byte was changed")
         for shard in manifest.shards:
             found += _shard_damage(data_dir, manifest, shard, lambda size: progress.advance(task, size))
     return found

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -20,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.data.source import Source
-from bosrow.data.tokenizer import Gpt2Tokenizer, load_tokenizer
+from bosrow.data.tokenizer import Tokenizer
+from bosrow.data.tokenizer_file import open_tokenizer
 from bosrow.data.units import Document, Position, Unit, documents_of, units_of
-from bosrow.errors import BosrowError
+from bosrow.errors import BosrowError, SourceError
 
 BATCH_TOKENS = 1 << 17  # below about half of this the cost of a message shows
 VAL_HASH_KEY = b"bosrow val split"
@@ -34,7 +36,9 @@ class Task:
     """What is common to all units of a run. Of a document the packer uses `kept_tokens` tokens (0: all)."""
 
     source: Source
-    tokenizer: str
+    tokenizer: str  # its location
+    vocabulary_sha256: str
+    bos_token_id: int
     kept_tokens: int
     val_fraction: float
     keeps_split: bool
@@ -69,9 +73,17 @@ def is_val(ids: npt.NDArray[np.uint16], fraction: float) -> bool:
     return int.from_bytes(digest, "big") < fraction * 2.0**64
 
 
+@lru_cache(maxsize=1)
+def _tokenizer_of(task: Task) -> Tokenizer:
+    tokenizer = open_tokenizer(task.tokenizer, task.bos_token_id)
+    if tokenizer.vocabulary_sha256 != task.vocabulary_sha256:
+        raise SourceError(f"{task.tokenizer} was changed since this preparation began; put the old file back")
+    return tokenizer
+
+
 def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
     """Tokenize a unit, leaving out its first `skip` documents (those were taken before an interruption)."""
-    tokenizer = load_tokenizer(task.tokenizer)
+    tokenizer = _tokenizer_of(task)
     bos = np.array([tokenizer.bos_token_id], np.uint16)
     documents: list[Tokenized] = []
     parts = [bos[:0]]
@@ -91,7 +103,7 @@ def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
         yield Batch(documents, np.concatenate(parts))
 
 
-def _tokenize(task: Task, tokenizer: Gpt2Tokenizer, document: Document) -> tuple[Tokenized, npt.NDArray[np.uint16]]:
+def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> tuple[Tokenized, npt.NDArray[np.uint16]]:
     file, row, text, name, in_val, bad = document
     if bad is not None:
         return Tokenized(file, row, bad=bad), NO_IDS
@@ -132,7 +144,7 @@ def _read(parent: Connection, task: Task, start: Position) -> None:
 
 
 def _tokenize_units(parent: Connection, task: Task) -> None:
-    load_tokenizer(task.tokenizer)
+    _tokenizer_of(task)
     parent.send(None)  # ready
     while True:
         unit, skip = parent.recv()

@@ -9,7 +9,7 @@ from pathlib import Path
 from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import read_manifest
 from bosrow.data.options import LOSSLESS
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.data.tokenizer_file import dataset_tokenizer
 from bosrow.errors import UserError
 from bosrow.evals.bits_per_byte import Document
 
@@ -24,7 +24,7 @@ def heldout_documents(data_dir: Path, max_documents: int = 0) -> list[Document]:
         )
     if not manifest.rows_of("val"):
         raise UserError(f"{data_dir} has no val rows; prepare it with --val_fraction")
-    tokenizer = load_tokenizer(manifest.meta["tokenizer"])
+    tokenizer = dataset_tokenizer(data_dir, manifest)
     rebuilt = Provenance(data_dir).rebuild("val")
     return [
         Document(info.document, tokens[1:], len(tokenizer.decode(tokens[1:]).encode()))

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.data.manifest import Manifest
+from bosrow.data.tokenizer_file import dataset_tokenizer
 from bosrow.errors import UserError
 from bosrow.evals import ewok
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
@@ -48,11 +49,16 @@ class Records(Protocol):
 class TrainingEvaluations:
     """What is evaluated in a run, and when. Made on all ranks, after they have joined and before the first step.
 
-    `tokenizer` is the name of the data set's, `note` says a line to the person who watches.
+    `data_dir` holds the data set that is trained on, `note` says a line to the person who watches.
     """
 
     def __init__(
-        self, options: TrainingEvaluationOptions, tokenizer: str, device: torch.device, note: Callable[[str], None]
+        self,
+        options: TrainingEvaluationOptions,
+        data_dir: Path,
+        manifest: Manifest,
+        device: torch.device,
+        note: Callable[[str], None],
     ) -> None:
         self.options = options
         self.note = note
@@ -61,7 +67,7 @@ class TrainingEvaluations:
         self.documents: list[Document] = []
         asked = (options.hellaswag_data, options.ewok_data, options.heldout)
         try:
-            self.tokenizer = load_tokenizer(tokenizer)
+            self.tokenizer = dataset_tokenizer(data_dir, manifest)
         except UserError:
             if any(path is not None for path in asked):
                 raise

@@ -7,39 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.data.manifest import TOKENIZER_FILE
+from bosrow.data.tokenizer import Tokenizer, load_tokenizer
+from bosrow.data.tokenizer_file import FileTokenizer, open_tokenizer
 from bosrow.errors import DataSetError, UserError
-from bosrow.evals.items import Tokenizer
 from bosrow.files import parse_json, read_untrusted
 
 GPT2_VOCAB_SIZE = 50257
-
-
-class TokenizerFile:
-    """A tokenizer.json, read by the package `tokenizers`."""
-
-    def __init__(self, folder: Path, bos_token_id: int) -> None:
-        try:
-            import tokenizers
-        except ImportError:
-            raise UserError(
-                f"{folder / 'tokenizer.json'} is read by the package 'tokenizers': pip install tokenizers"
-            ) from None
-        text = read_untrusted(folder / "tokenizer.json").decode("utf-8", "replace")
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # tokenizers raises no narrower class
-            raise UserError(f"{folder / 'tokenizer.json'} is no tokenizer ({error})") from None
-        self._tokenizer.encode_special_tokens = True  # special tokens in a text are ordinary text
-        self.bos_token_id = bos_token_id
-        self.vocab_size: int = self._tokenizer.get_vocab_size()
-
-    def encode(self, text: str) -> npt.NDArray[np.int64]:
-        """Token ids of `text`, without BOS."""
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
 
 
 def tokenizer_of(folder: Path, vocab_size: int, asked: str | None) -> Tokenizer:
@@ -49,11 +23,11 @@ def tokenizer_of(folder: Path, vocab_size: int, asked: str | None) -> Tokenizer:
     """
     tokenizer: Tokenizer
     if asked is not None:
-        tokenizer = load_tokenizer(asked)
-    elif (folder / "tokenizer.json").is_file():
-        tokenizer = TokenizerFile(folder, _bos_token_id(folder))
+        tokenizer = open_tokenizer(asked)
+    elif (folder / TOKENIZER_FILE).is_file():
+        tokenizer = FileTokenizer(folder / TOKENIZER_FILE, bos_token_id=_bos_token_id(folder))
     elif vocab_size == GPT2_VOCAB_SIZE:
-        tokenizer = load_tokenizer("gpt2")
+        tokenizer = load_tokenizer()
     else:
         raise UserError(
             f"{folder} has no tokenizer.json and a vocabulary of {vocab_size:,}, GPT-2's has {GPT2_VOCAB_SIZE:,}; "

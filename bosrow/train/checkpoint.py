@@ -55,8 +55,12 @@ def save_checkpoint(
     optimizer: torch.optim.AdamW,
     state: RunState,
     identity: dict[str, Any],
+    tokenizer_file: Path | None = None,
 ) -> Path:
-    """Write a checkpoint of `model` and `optimizer` to `run_dir`; `identity` is what must be equal to go on from it."""
+    """Write a checkpoint of `model` and `optimizer` to `run_dir`, with a copy of `tokenizer_file`.
+
+    `identity` is what must be equal to go on from it.
+    """
     folder = run_dir / f"ckpt_{kind}_step{state.step:07d}"
     unfinished = run_dir / f"{UNFINISHED}{folder.name}"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -64,9 +68,13 @@ def save_checkpoint(
     replace_file(unfinished / CONFIG, config_json(model.config))
     _save_tensors(unfinished / WEIGHTS, model.stored(lambda parameter: parameter.detach()))
     _save_tensors(unfinished / OPTIMIZER, _moments(model, optimizer))
+    names = [CONFIG, WEIGHTS, OPTIMIZER]
+    if tokenizer_file is not None:
+        names.append(tokenizer_file.name)
+        replace_file(unfinished / tokenizer_file.name, tokenizer_file.read_bytes())
     files = {
         name: {"bytes": (unfinished / name).stat().st_size, "sha256": sha256_of(unfinished / name).hexdigest()}
-        for name in (CONFIG, WEIGHTS, OPTIMIZER)
+        for name in names
     }
     content = {"schema": SCHEMA, "run": asdict(state), "identity": identity, "files": files}
     replace_file(unfinished / STATE, json.dumps(content | {"seal": _seal(content)}, indent=2).encode() + b"\n")

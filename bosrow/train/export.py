@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from bosrow.data.manifest import TOKENIZER_FILE
 from bosrow.errors import OptionError, UserError
 from bosrow.files import read_untrusted, replace_file, replace_with, sync_folder
 from bosrow.train.checkpoint import NAME, newest_valid, read_state
@@ -18,7 +19,6 @@ from bosrow.train.pretrained import CONFIG, WEIGHTS, read_config
 from bosrow.train.tokenizer_files import gpt2_tokenizer_files
 
 GPT2_VOCAB_SIZE = 50257
-TOKENIZER = "tokenizer.json"
 
 
 def export(options: ExportOptions) -> None:
@@ -59,10 +59,14 @@ def _chosen(path: Path) -> Path:
 
 
 def _tokenizer_files(asked: Path | None, checkpoint: Path, vocab_size: int, seq_len: int) -> dict[str, bytes]:
-    """The tokenizer's files by name: of the one given, or GPT-2's for GPT-2's vocabulary."""
-    if asked is not None:
+    """The tokenizer's files by name: of the one given, the checkpoint's own, or GPT-2's for GPT-2's vocabulary."""
+    own = checkpoint / TOKENIZER_FILE  # which a checkpoint has unless its vocabulary is GPT-2's
+    if asked is not None or own.is_file():
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": seq_len}
-        return {TOKENIZER: read_untrusted(asked), "tokenizer_config.json": json.dumps(settings).encode() + b"\n"}
+        return {
+            TOKENIZER_FILE: read_untrusted(asked or own),
+            "tokenizer_config.json": json.dumps(settings).encode() + b"\n",
+        }
     if vocab_size != GPT2_VOCAB_SIZE:
         raise OptionError(
             f"{checkpoint} knows {vocab_size:,} words, GPT-2's tokenizer has {GPT2_VOCAB_SIZE:,}; "

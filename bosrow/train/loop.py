@@ -8,11 +8,13 @@ is recorded as step k + 1 has seen k + 1 steps.
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from bosrow.data.manifest import TOKENIZER_FILE
 from bosrow.data.rows import Rows
 from bosrow.data.sampler import RowOrder
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
@@ -98,7 +100,7 @@ class Run:
                 self._open_records(stack)
             self.progress = stack.enter_context(self._progress())
             self.benchmarks = TrainingEvaluations(
-                self.options, self.setup.manifest.meta["tokenizer"], self.world.device, self.progress.note
+                self.options, self.options.data_dir, self.setup.manifest, self.world.device, self.progress.note
             )
             if not self.state.evaluated:
                 self._evaluate()
@@ -341,7 +343,8 @@ class Run:
         return {"val_loss": validation.loss}
 
     def _sample(self) -> None:
-        text = sample_text(self.model, self.setup.manifest, seed=self.options.seed + self.state.step)
+        seed = self.options.seed + self.state.step
+        text = sample_text(self.model, self.options.data_dir, self.setup.manifest, seed)
         if text is not None:
             self.progress.note(f"step {self.state.step:,}  the model writes: {text}")
 
@@ -351,10 +354,14 @@ class Run:
         if not self.world.is_main:
             return
         folder = checkpoint.save_checkpoint(
-            self.folder.path, kind, self.model, self.optimizer, self.state, self.setup.identity
+            self.folder.path, kind, self.model, self.optimizer, self.state, self.setup.identity, self._tokenizer_file()
         )
         checkpoint.prune(self.folder.path, self.options.keep_checkpoints)
         self.progress.note(f"step {self.state.step:,}  saved {folder}")
+
+    def _tokenizer_file(self) -> Path | None:
+        """What a checkpoint needs to be evaluated anywhere; None for GPT-2's vocabulary, which bosrow brings."""
+        return self.options.data_dir / TOKENIZER_FILE if self.setup.manifest.tokenizer_file else None
 
     def _interrupted(self) -> None:
         self._save("periodic")

@@ -31,6 +31,7 @@ class ModelConfig:
     n_embd: int = 768
     n_head: int = 12
     n_layer: int = 12
+    bos_token_id: int = 50256  # begins a text, and ends one
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "seq_len", "n_embd", "n_head", "n_layer"):

@@ -27,7 +27,7 @@ class TrainOptions(TrainingEvaluationOptions):
     micro_batch_size: int = option(10, help="rows at once on one device, at most")
     max_train_steps: int = option(20000, help="optimizer steps")
 
-    vocab_size: int = option(50257, help="words the model knows")
+    vocab_size: int | None = option(None, help="words the model knows (default: the data set's, 50257 for GPT-2)")
     n_embd: int = option(768, help="width of the model")
     n_head: int = option(12, help="attention heads of a layer")
     n_layer: int = option(12, help="layers")
@@ -65,6 +65,8 @@ class TrainOptions(TrainingEvaluationOptions):
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise OptionError(f"--{name} is {getattr(self, name)}; more than 0 is required")
+        if self.vocab_size is not None and self.vocab_size < 1:
+            raise OptionError(f"--vocab_size is {self.vocab_size}; more than 0 is required")
         for name in NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise OptionError(f"--{name} is {getattr(self, name)}; 0 or more is required")
@@ -88,7 +90,7 @@ class ExportOptions:
 
 POSITIVE = (
     *("seq_len", "total_batch_tokens", "micro_batch_size", "max_train_steps"),
-    *("vocab_size", "n_embd", "n_head", "n_layer", "learning_rate", "timeout_seconds"),
+    *("n_embd", "n_head", "n_layer", "learning_rate", "timeout_seconds"),
 )
 NOT_NEGATIVE = (
     *("seed", "warmup_iters", "learning_rate_decay_frac", "weight_decay", "grad_clip", "max_skipped_steps"),

@@ -46,8 +46,8 @@ def config_json(config: ModelConfig) -> bytes:
         "embd_pdrop": 0.0,
         "resid_pdrop": 0.0,
         "initializer_range": 0.02,
-        "bos_token_id": min(50256, config.vocab_size - 1),
-        "eos_token_id": min(50256, config.vocab_size - 1),
+        "bos_token_id": min(config.bos_token_id, config.vocab_size - 1),
+        "eos_token_id": min(config.bos_token_id, config.vocab_size - 1),
         "torch_dtype": "float32",
     }
     return json.dumps(fields, indent=2).encode() + b"\n"
@@ -75,7 +75,8 @@ def read_config(folder: Path) -> ModelConfig:
         shape[ours] = value
     if fields.get("n_inner") not in (None, 4 * shape["n_embd"]):
         raise UserError(f"{path}: n_inner is {fields['n_inner']!r}; bosrow's GPT-2 has 4 x n_embd")
-    return ModelConfig(**shape)
+    bos = fields.get("bos_token_id")
+    return ModelConfig(**shape, bos_token_id=bos if type(bos) is int else ModelConfig.bos_token_id)
 
 
 def save_model(model: GPT2, folder: Path) -> None:

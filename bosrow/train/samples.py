@@ -1,8 +1,12 @@
 """Samples of text from a model, for a person to look at while it learns."""
 
+from pathlib import Path
+
 import torch
 
 from bosrow.data.manifest import Manifest
+from bosrow.data.tokenizer_file import dataset_tokenizer
+from bosrow.errors import DataSetError
 from bosrow.train.model import GPT2
 
 
@@ -25,13 +29,12 @@ def sample_tokens(model: GPT2, start: list[int], tokens: int, seed: int, *, top_
     return ids[len(start) :]
 
 
-def sample_text(model: GPT2, manifest: Manifest, seed: int, tokens: int = 80) -> str | None:
+def sample_text(model: GPT2, data_dir: Path, manifest: Manifest, seed: int, tokens: int = 80) -> str | None:
     """A text that begins where documents begin; None if the data set's tokenizer is not one that bosrow has."""
-    name = manifest.meta.get("tokenizer")
-    if name != "gpt2":
+    try:
+        tokenizer = dataset_tokenizer(data_dir, manifest)
+    except DataSetError:
         return None
-    from bosrow.data.tokenizer import load_tokenizer
-
     ids = sample_tokens(model, [manifest.bos_token_id], tokens, seed)
     end = ids.index(manifest.bos_token_id) if manifest.bos_token_id in ids else len(ids)
-    return load_tokenizer(name).decode(ids[:end]).strip()
+    return tokenizer.decode(ids[:end]).strip()

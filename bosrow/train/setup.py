@@ -61,11 +61,12 @@ class Setup:
             config = read_config(options.init_from)
         else:
             config = ModelConfig(
-                vocab_size=options.vocab_size,
+                vocab_size=options.vocab_size or self.manifest.vocab_size,
                 seq_len=options.seq_len,
                 n_embd=options.n_embd,
                 n_head=options.n_head,
                 n_layer=options.n_layer,
+                bos_token_id=self.manifest.bos_token_id,
             )
         if config.vocab_size < self.manifest.vocab_size:
             raise OptionError(

@@ -88,7 +88,7 @@ def row_traces(provenance: Provenance, rows: Rows, traced: list[TracedRow], *, w
     """For each of `traced` its place and its pieces with their documents, as JSON."""
     pieces_of = provenance.pieces_of_rows(rows.split, (one.row for one in traced))
     documents = provenance.documents_of(placed.piece.document for pieces in pieces_of.values() for placed in pieces)
-    decode = decoder_of(provenance.manifest)
+    decode = decoder_of(provenance.data_dir, provenance.manifest)
     found = []
     for one in traced:
         pieces = pieces_of[one.row]
@@ -126,7 +126,7 @@ def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, A
     document = provenance.document(options.document)
     placed = provenance.pieces_of_document(options.document)
     splits = {one.split: open_rows(options.data_dir, one.split) for one in placed}
-    decode = decoder_of(provenance.manifest)
+    decode = decoder_of(provenance.data_dir, provenance.manifest)
     pieces, end = [], 0
     for one in placed:
         piece, rows = one.piece, splits[one.split]

@@ -11,7 +11,7 @@ from bosrow.data.token_source import LLMC_MAGIC
 from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
 
 TEXTS = [f"Document {n} " + "of a few words " * (n * 7 % 41) for n in range(120)] + ["", "x", "long " * 900]
-IDS = [load_tokenizer("gpt2").encode(text) for text in TEXTS]
+IDS = [load_tokenizer().encode(text) for text in TEXTS]
 
 
 @pytest.fixture

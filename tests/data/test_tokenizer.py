@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bosrow.data.tokenizer import END_OF_TEXT, Gpt2Tokenizer, load_tokenizer, pieces
-from bosrow.errors import OptionError
 
-TOKENIZER = load_tokenizer("gpt2")
+TOKENIZER = load_tokenizer()
 WHOLE = TOKENIZER._encoding.encode_ordinary  # tiktoken on the whole text, the oracle
 
 # Everything the split pattern tells apart: contractions, digits, letters of two scripts, punctuation, emoji,
@@ -65,11 +64,6 @@ def test_a_lone_surrogate_becomes_the_replacement_character():
 def test_bytes_that_are_not_utf8_are_refused():
     with pytest.raises(UnicodeDecodeError):
         TOKENIZER.encode(b"abc\xff")
-
-
-def test_another_tokenizer_is_refused():
-    with pytest.raises(OptionError, match="'gpt2' is the tokenizer"):
-        load_tokenizer("bert")
 
 
 def test_a_damaged_vocabulary_is_noticed(monkeypatch):

@@ -26,7 +26,7 @@ def test_val_documents_are_whole_whatever_the_packing(tmp_path, capsys, policy):
     documents = heldout_documents(prepared(tmp_path, policy, "--val_fraction", "0.2"))
     assert 20 < len(documents) < 60
     for document in documents:
-        text = load_tokenizer("gpt2").decode(document.tokens)
+        text = load_tokenizer().decode(document.tokens)
         assert text == TEXTS[document.number]
         assert document.bytes == len(text.encode())
 

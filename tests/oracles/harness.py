@@ -48,7 +48,7 @@ def gpt2_tokenizer():
 
     from bosrow.data.tokenizer import load_tokenizer
 
-    encoding = load_tokenizer("gpt2")._encoding
+    encoding = load_tokenizer()._encoding
     shown = bytes_to_unicode()
     ranks = encoding._mergeable_ranks
 

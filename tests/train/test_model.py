@@ -9,7 +9,7 @@ from bosrow.train import load_model
 from bosrow.train.model import EMBEDDING, GPT2, ModelConfig
 from bosrow.train.pretrained import save_model
 
-TINY = ModelConfig(vocab_size=301, seq_len=32, n_embd=32, n_head=4, n_layer=3)
+TINY = ModelConfig(vocab_size=301, seq_len=32, n_embd=32, n_head=4, n_layer=3, bos_token_id=300)
 
 
 def random_tokens(config: ModelConfig, rows: int, length: int) -> torch.Tensor:
