@@ -153,7 +153,7 @@ def test_a_wait_is_bounded_by_three_rows_for_each_document_of_the_buffer(lengths
 
 
 def test_documents_that_never_fit_wait_for_their_turn_as_the_oldest_and_no_longer():
-    """5 and 3 fill rows among themselves, 7 fits nothing: one 7 goes into the first row, each other begins a third row."""
+    """5 and 3 fill rows among themselves, 7 fits nothing: the first row takes one, every third row another."""
     waited = wait_in_rows([7] * 19 + [5, 3] * 300, 8, 20)
     assert 3 * 18 <= waited <= 3 * 20 + 1
 
