@@ -58,6 +58,12 @@ VERBS = {
         "score checkpoints on benchmarks of language",
         "train",
     ),
+    "compare": Verb(
+        "bosrow.compare.options:CompareOptions",
+        "bosrow.compare.report:compare",
+        "say whether runs on one data set are better than runs on another",
+        "compare",
+    ),
 }
 
 

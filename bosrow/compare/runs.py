@@ -69,6 +69,7 @@ class Run:
     group: str
     options: Record
     model: Record
+    machine: Record
     tokens_per_step: int
     steps: Steps
     evaluated: dict[str, list[Record]]
@@ -95,6 +96,7 @@ class Run:
     def data_dir(self) -> Path | None:
         """The data directory that the options name, if there is one of that name now."""
         named = self.options.get("data_dir")
+        named = named[0] if isinstance(named, list) and len(named) == 1 else named  # several: a mixture
         path = Path(named) if isinstance(named, str) else None
         return path if path is not None and (path / "meta.json").is_file() else None
 
@@ -145,6 +147,8 @@ def read_run(path: Path) -> Run:
         group=arm.get("group", GROUPS[0]),
         options=get("options", None, dict),
         model=get("model", None, dict),
+        machine={name: config.get(name) for name in ("device", "dtype", "versions")}
+        | {"world_size": config["batch"].get("world_size")},
         tokens_per_step=get("batch", "tokens_per_step", int),
         steps=steps,
         evaluated=evaluated,

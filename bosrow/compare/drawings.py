@@ -1,0 +1,211 @@
+"""The charts of a report, as specifications that `chart` draws; made from the content of report.json alone."""
+
+from typing import Any
+
+from bosrow.compare.document import Chart, Series
+from bosrow.compare.figures import PRIMARY
+
+Content = dict[str, Any]
+
+
+def numbers_of_arms(content: Content) -> dict[str, int]:
+    """Each arm's number, by which its colour goes in every chart."""
+    return {arm["label"]: number for number, arm in enumerate(content["arms"])}
+
+
+def _lines(content: Content, series: list[Content]) -> list[Series]:
+    colours = numbers_of_arms(content)
+    return [
+        Series(one["arm"], colours[one["arm"]], one["x"], one["mean"], one["low"], one["high"])
+        for one in series
+        if len(one["x"]) > 1
+    ]
+
+
+def _seeds(series: list[Content]) -> str:
+    return ", ".join(f"{one['arm']} {one['seeds']}" for one in series)
+
+
+def seed_chart(content: Content) -> list[Chart]:
+    """Each seed's primary figure, and the mean with its interval."""
+    colours = numbers_of_arms(content)
+    primary = content["figures"][0]
+    series: list[Series] = []
+    labels: list[str] = []
+    for label, found in primary["arms"].items():
+        if found["mean"] is None:
+            continue
+        seeds = [
+            run["figures"].get(PRIMARY) for run in content["runs"] if run["arm"] == label and run["group"] == "main"
+        ]
+        finite = [value for value in seeds if value is not None]
+        place = float(len(labels))
+        series.append(Series("seed", colours[label], finite, [place] * len(finite)))
+        series.append(Series("mean", colours[label], [found["mean"]], [place], [found["low"]], [found["high"]]))
+        labels.append(label)
+    if not labels:
+        return []
+    items = f"{primary['items']:,} {primary['items_of']}" if primary["items"] else ""
+    return [
+        Chart(
+            name="seeds",
+            title="Each seed, and the mean with its 95% interval",
+            caption=f"Small marks: seeds. {items}. Lower is better.",
+            x_label="held-out bits per byte",
+            y_label="",
+            series=series,
+            kind="dots",
+            rows=labels,
+        )
+    ]
+
+
+def gap_chart(content: Content) -> list[Chart]:
+    """The difference over steps."""
+    colours = numbers_of_arms(content)
+    gaps = [gap for gap in content["curves"]["gap"] if len(gap["x"]) > 1]
+    series = [
+        Series(
+            f"{gap['treatment']} minus {gap['control']}",
+            colours[gap["treatment"]] if place == 0 else len(colours) + place,
+            gap["x"],
+            gap["mean"],
+            gap["low"] if place == 0 else [],
+            gap["high"] if place == 0 else [],
+        )
+        for place, gap in enumerate(gaps)
+    ]
+    if not series:
+        return []
+    seeds = " + ".join(map(str, reversed(gaps[0]["seeds"])))
+    return [
+        Chart(
+            name="gap",
+            title="The gap during training",
+            caption=f"Band: 95% interval over {seeds} seeds, of the first pair. Below zero is better.",
+            x_label="optimizer step",
+            y_label="difference, bits per byte",
+            series=series,
+            reference=0.0,
+        )
+    ]
+
+
+def plan_chart(content: Content) -> list[Chart]:
+    """What so many seeds can find."""
+    plan = content["to_decide"]["plan"]
+    if not plan:
+        return []
+    x, y = [point["seeds"] for point in plan], [point["detectable"] for point in plan]
+    effect = content["primary"].get("effect")
+    series = [Series("found in 80% of cases", len(content["arms"]), x, y)]
+    return [
+        Chart(
+            name="plan",
+            title="What so many seeds can find",
+            caption=f"At the deviation seen, {content['to_decide']['deviation']:.5f}. Dashed: the difference seen.",
+            x_label="seeds an arm",
+            y_label="difference, bits per byte",
+            series=series,
+            log_x=True,
+            reference=abs(effect) if effect is not None else None,
+        )
+    ]
+
+
+def training_charts(content: Content) -> list[Chart]:
+    """Losses, gradient norms and bits per byte over steps."""
+    curves = content["curves"]
+    wanted = [
+        ("train_loss", "Training loss", "nats a token", "Each arm on its own rows."),
+        ("primary", "Held-out bits per byte", "bits per byte", "The same documents for all arms."),
+        ("grad_norm", "Gradient norm before clipping", "L2 norm", "Means over stretches of steps."),
+    ]
+    return [
+        Chart(
+            name=name,
+            title=title,
+            caption=f"{note} Bands: smallest to largest seed; seeds: {_seeds(curves[name])}.",
+            x_label="optimizer step",
+            y_label=unit,
+            series=lines,
+        )
+        for name, title, unit, note in wanted
+        if (lines := _lines(content, curves[name]))
+    ]
+
+
+def position_charts(content: Content) -> list[Chart]:
+    """The loss by position in the row, a chart for each val set."""
+    return [
+        Chart(
+            name=f"position_{number}",
+            title=f"By position, on {one['policy']} rows ({one['rows_of']})",
+            caption=f"{one['rows']:,} rows; bands: smallest to largest seed; seeds: {_seeds(one['series'])}.",
+            x_label="position in the row",
+            y_label="nats a token",
+            series=_lines(content, one["series"]),
+            log_x=True,
+        )
+        for number, one in enumerate(content["curves"]["position"])
+    ]
+
+
+def distance_chart(content: Content) -> list[Chart]:
+    """The loss of held-out documents by distance from their start."""
+    found = content["curves"]["distance"]
+    lines = _lines(content, found["series"])
+    if not lines:
+        return []
+    return [
+        Chart(
+            name="distance",
+            title="By distance from the document's start",
+            caption=f"{found['documents']:,} held-out documents; bands: smallest to largest seed; "
+            f"seeds: {_seeds(found['series'])}.",
+            x_label="tokens from the start",
+            y_label="nats a token",
+            series=lines,
+            log_x=True,
+        )
+    ]
+
+
+def benchmark_charts(content: Content) -> list[Chart]:
+    """Accuracies with and without BOS, a chart for each setting."""
+    colours = numbers_of_arms(content)
+    charts = []
+    for setting in ("with BOS", "without BOS"):
+        found = [
+            one for one in content["figures"] if one["unit"] == "share right" and one["title"].endswith(f", {setting}")
+        ]
+        labels = [one["title"].removesuffix(f", {setting}") for one in found]
+        series = []
+        for label, colour in colours.items():
+            known = [(place, one["arms"][label]) for place, one in enumerate(found) if one["arms"].get(label)]
+            known = [(place, estimate) for place, estimate in known if estimate["mean"] is not None]
+            offset = (colour - (len(colours) - 1) / 2) * 0.6 / max(len(colours), 1)
+            series.append(
+                Series(
+                    label,
+                    colour,
+                    [estimate["mean"] for _, estimate in known],
+                    [place + offset for place, _ in known],
+                    [estimate["low"] for _, estimate in known],
+                    [estimate["high"] for _, estimate in known],
+                )
+            )
+        if found:
+            charts.append(
+                Chart(
+                    name=f"benchmarks_{setting.replace(' ', '_').lower()}",
+                    title=f"Accuracy {setting}",
+                    caption="Mean and 95% interval over seeds; items in the table below.",
+                    x_label="share right",
+                    y_label="",
+                    series=[one for one in series if one.x],
+                    kind="dots",
+                    rows=labels,
+                )
+            )
+    return charts

@@ -1,0 +1,422 @@
+"""What a report says, section by section, as blocks; made from the content of report.json alone."""
+
+from typing import Any
+
+from bosrow.compare.document import Block, Cell, Charts, Items, Section, Table, Text, Tone
+from bosrow.compare.drawings import (
+    benchmark_charts,
+    distance_chart,
+    gap_chart,
+    plan_chart,
+    position_charts,
+    seed_chart,
+    training_charts,
+)
+from bosrow.compare.figures import PRIMARY
+from bosrow.compare.questions import interval, signed
+
+Content = dict[str, Any]
+DASH = "—"
+
+
+def sections(content: Content) -> list[Section]:
+    """All sections that the content has something for, in order."""
+    found = [
+        Section("The primary figure", _primary(content)),
+        Section("The four questions", _questions(content)),
+        Section("All figures", _figures(content)),
+        Section("Every pair of arms", _pairs(content)),
+        Section("Training", [Charts(training_charts(content))]),
+        Section("At equal tokens, and at equal documents", _equal(content)),
+        Section("Loss by place", _places(content)),
+        Section("Each model on each kind of val rows", _two_by_two(content)),
+        Section("Benchmarks with and without BOS", _benchmarks(content)),
+        Section("Noise floor", _noise(content)),
+        Section("The arms and their data", _arms(content)),
+        Section("The runs", _runs(content)),
+        Section("Matched knobs", _knobs(content)),
+        Section("Known confounds", [Items(content["confounds"])]),
+        Section("How this was computed", [Items(METHODS)]),
+    ]
+    return [section for section in found if any(_says_something(block) for block in section.blocks)]
+
+
+def _says_something(block: Block) -> bool:
+    if isinstance(block, Table):
+        return bool(block.rows)
+    if isinstance(block, Charts):
+        return bool(block.charts)
+    return bool(block.items if isinstance(block, Items) else block.text)
+
+
+METHODS = [
+    "The primary figure is named beforehand: bits per byte of held-out documents, each scored alone from its own BOS.",
+    "Intervals over seeds are Student's t; differences are Welch's t-test, two-sided, at 95%; not paired by seed.",
+    "Intervals over documents and items are percentile bootstraps of 2,000 samples, paired, of the means over seeds.",
+    "All tests but the primary one form a single family, corrected by Holm's method; intervals are not corrected.",
+    "The minimum detectable effect is the true difference found in 80% of cases, from the noncentral t distribution.",
+    "Inconclusive by rule: one arm alone, fewer than 3 seeds, a primary figure that is missing or not finite, a run "
+    "that has not ended, runs that differ in what is trained by more than their data.",
+    "Bands of curves reach from the smallest to the largest seed; the band of a gap is its 95% interval.",
+]
+
+
+def figure(value: float | None, digits: int) -> str:
+    """A number for a table."""
+    return DASH if value is None else f"{value:,.{digits}f}"
+
+
+def _tone(finding: str | None) -> Tone:
+    return {"better": "good", "worse": "bad"}.get(finding or "", "")  # type: ignore[return-value]
+
+
+def _estimate(found: Content, digits: int) -> str:
+    if found["mean"] is None:
+        return DASH
+    if found["low"] is None:
+        return f"{figure(found['mean'], digits)}"
+    return f"{figure(found['mean'], digits)} ± {figure(found['high'] - found['mean'], digits)}"
+
+
+def _primary(content: Content) -> list[Block]:
+    primary = content["figures"][0]
+    arms = primary["arms"]
+    rows = [
+        [
+            Cell(label),
+            Cell(_estimate(found, primary["digits"])),
+            Cell(figure(found["deviation"], primary["digits"])),
+            Cell(str(found["seeds"])),
+        ]
+        for label, found in arms.items()
+    ]
+    items = f"{primary['items']:,} {primary['items_of']}" if primary["items"] else "no documents"
+    blocks: list[Block] = [
+        Charts([*seed_chart(content), *gap_chart(content), *plan_chart(content)]),
+        Table(
+            f"Held-out bits per byte ({items}; {primary['source']})",
+            ["arm", "mean ± 95% interval", "deviation between seeds", "seeds"],
+            rows,
+        ),
+    ]
+    found = content["primary"]
+    if "effect" in found:
+        differences = [[Cell("over seeds (decides)"), Cell(interval(found, 5)), Cell(_seeds(found))]]
+        if found["over_items"]:
+            over = found["over_items"]
+            text = interval({**over, "effect": over["value"]}, 5)
+            differences.append([Cell("over documents"), Cell(text), Cell(f"{over['items']:,} documents")])
+        if found["paired_by_seed"]:
+            paired = found["paired_by_seed"]
+            differences.append([Cell("paired by seed"), Cell(interval(paired, 5)), Cell(f"{paired['pairs']} pairs")])
+        detectable = figure(found["minimum_detectable"], 5)
+        differences.append([Cell("minimum detectable effect"), Cell(detectable), Cell(_seeds(found))])
+        title = f"{found['treatment']} minus {found['control']}, bits per byte (negative is better)"
+        blocks.append(Table(title, ["", "difference", "from"], differences))
+    return blocks
+
+
+def _seeds(found: Content) -> str:
+    return f"{found['treatment_seeds']} + {found['control_seeds']} seeds"
+
+
+def _questions(content: Content) -> list[Block]:
+    blocks: list[Block] = []
+    for number, question in enumerate(content["questions"], start=1):
+        blocks += [Text(f"{number}. {question['question']}", "dim"), Items(question["answers"])]
+    return blocks
+
+
+PROTOCOL = ("train_loss", "val_loss", "hellaswag", "ewok", "tokens_per_second", "grad_spread")
+
+
+def _in_order_of_protocol(figures: list[Content]) -> list[Content]:
+    """The reference protocol's figures first, in its order; then the others."""
+
+    def place(found: Content) -> int:
+        key = found["key"]
+        if key == PRIMARY:
+            return -1
+        return next((number for number, name in enumerate(PROTOCOL) if key.startswith(name)), len(PROTOCOL))
+
+    return sorted(figures, key=place)
+
+
+def _stands_for(found: Content) -> str:
+    seeds = sorted({arm["seeds"] for arm in found["arms"].values()})
+    text = f"{'–'.join(str(count) for count in {seeds[0]: 0, seeds[-1]: 0})} seeds"
+    return f"{text}, {found['items']:,} {found['items_of']}" if found["items"] else text
+
+
+def _figures(content: Content) -> list[Block]:
+    labels = [arm["label"] for arm in content["arms"] if arm["seeds"]]
+    main = content["comparisons"][0] if content["comparisons"] else None
+    rows = []
+    for found in _in_order_of_protocol(content["figures"]):
+        result = main["figures"].get(found["key"]) if main else None
+        row = [Cell(found["title"]), *(Cell(_estimate(found["arms"][label], found["digits"])) for label in labels)]
+        if main:
+            finding = content["verdict"] if found["key"] == PRIMARY else result and result.get("finding")
+            row += [
+                Cell(interval(result, found["digits"]) if result else DASH, _tone(finding)),
+                _test_cell(found, result),
+            ]
+        rows.append([*row, Cell(_stands_for(found), "dim")])
+    crop = [_share(arm["crop_fraction"]) for arm in content["arms"] if arm["seeds"]]
+    rows.append(
+        [
+            Cell("crop fraction of the data"),
+            *map(Cell, crop),
+            *([Cell(DASH)] * 2 if main else []),
+            Cell("ledger", "dim"),
+        ]
+    )
+    columns = ["figure", *labels]
+    columns += [f"{main['treatment']} minus {main['control']}", "test"] if main else []
+    note = "Mean ± half of the 95% interval over seeds. Figures without a test describe and decide nothing."
+    warnings = [
+        Text(f"{found['title']}: {found['warning']}.", "bad") for found in content["figures"] if found["warning"]
+    ]
+    return [*warnings, Table("", [*columns, "from"], rows, note)]
+
+
+def _share(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1%}"
+
+
+def _test_cell(found: Content, result: Content | None) -> Cell:
+    if found["key"] == PRIMARY:
+        p = result["p_value"] if result else None
+        return Cell("primary, p " + _p(p))
+    if result is None or not found["tested"]:
+        return Cell("none", "dim")
+    return Cell(f"{result['finding']}, p {_p(result['p_holm'])} (Holm)", _tone(result["finding"]))
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _pairs(content: Content) -> list[Block]:
+    if len(content["comparisons"]) < 2:
+        return []
+    tested = [found for found in _in_order_of_protocol(content["figures"]) if found["tested"]]
+    rows = []
+    for place, pair in enumerate(content["comparisons"]):
+        for found in tested:
+            result = pair["figures"].get(found["key"])
+            if result is None or (found["key"] != PRIMARY and place > 0 and result["finding"] == "no difference found"):
+                continue
+            finding = content["verdict"] if place == 0 and found["key"] == PRIMARY else result.get("finding")
+            names = f"{pair['treatment']} minus {pair['control']}"
+            rows.append(
+                [
+                    Cell(names if not pair["question"] else f"{names} ({pair['question']})"),
+                    Cell(found["title"]),
+                    Cell(interval(result, found["digits"]), _tone(finding)),
+                    _test_cell(found, result) if not (place and found["key"] == PRIMARY) else _other(result),
+                    Cell(figure(result["minimum_detectable"], found["digits"])),
+                ]
+            )
+    note = "The primary figure of every pair, all tested figures of the first, and those of the others that differ."
+    return [Table("", ["pair", "figure", "difference", "test", "minimum detectable"], rows, note)]
+
+
+def _other(result: Content) -> Cell:
+    return Cell(f"{result['finding']}, p {_p(result['p_holm'])} (Holm)", _tone(result["finding"]))
+
+
+def _equal(content: Content) -> list[Block]:
+    blocks: list[Block] = []
+    if content["equal_tokens"]:
+        rows = [
+            [
+                Cell(f"{row['step']:,}"),
+                Cell(f"{row['tokens']:,}"),
+                Cell(figure(row["control"], 5)),
+                Cell(figure(row["treatment"], 5)),
+                Cell(interval(row, 5)),
+            ]
+            for row in content["equal_tokens"]
+        ]
+        main = content["comparisons"][0]
+        columns = ["step", "tokens predicted", main["control"], main["treatment"], "difference"]
+        blocks.append(Table("At equal tokens: bits per byte during training", columns, rows))
+    known = [view for view in content["equal_documents"] if not view["problem"]]
+    rows = [
+        [
+            Cell(f"{view['treatment']} minus {view['control']}"),
+            Cell(f"{view['documents']:,}"),
+            Cell(f"{view['treatment_step']:,.0f} and {view['control_step']:,.0f}"),
+            Cell(interval(view, 5)),
+            Cell(_seeds(view)),
+        ]
+        for view in known
+    ]
+    note = "An arm that saw as many documents earlier is compared before its learning rate has come down."
+    columns = ["pair", "documents seen", "at steps", "difference in bits per byte", "from"]
+    blocks.append(Table("At equal documents", columns, rows, note))
+    unknown = {view["problem"] for view in content["equal_documents"]} - {""}
+    return blocks + [Text(f"No view at equal documents: {problem}.", "dim") for problem in sorted(unknown)]
+
+
+def _places(content: Content) -> list[Block]:
+    return [Charts([*position_charts(content), *distance_chart(content)])]
+
+
+def _two_by_two(content: Content) -> list[Block]:
+    sets = [found for found in content["figures"] if found["key"].startswith("rows.")]
+    labels = [arm["label"] for arm in content["arms"] if arm["seeds"]]
+    rows = []
+    for one in sets:
+        losses = (Cell(_estimate(one["arms"][label], 4)) for label in labels)
+        rows.append([Cell(one["title"]), *losses, Cell(_stands_for(one), "dim")])
+    note = "Nats a token, mean ± half of the 95% interval over seeds. Read along a line: the same rows, another model."
+    return [Table("", ["val rows", *(f"trained on {label}" for label in labels), "from"], rows, note)]
+
+
+def _benchmarks(content: Content) -> list[Block]:
+    found = [one for one in content["figures"] if one["unit"] == "share right"]
+    by_measure: dict[str, dict[str, Content]] = {}
+    for one in found:
+        title, _, bos = one["title"].rpartition(", ")
+        by_measure.setdefault(title, {})[bos] = one
+    labels = [arm["label"] for arm in content["arms"] if arm["seeds"]]
+    rows = []
+    for title, settings in by_measure.items():
+        for bos, one in sorted(settings.items(), reverse=True):
+            estimates = [Cell(_estimate(one["arms"][label], 4)) for label in labels]
+            chance = figure(one["chance"], 3)
+            items = _over_items(content, one["key"])
+            rows.append([Cell(f"{title}, {bos}"), *estimates, Cell(chance), Cell(items), Cell(_stands_for(one), "dim")])
+    columns = ["benchmark", *labels, "chance", "difference over items", "from"]
+    note = "Difference over items: the verdict's pair, bootstrap over items, paired, of the means over seeds."
+    return [Charts(benchmark_charts(content)), Table("", columns, rows, note)]
+
+
+def _over_items(content: Content, key: str) -> str:
+    result = content["comparisons"][0]["figures"].get(key) if content["comparisons"] else None
+    over = result and result["over_items"]
+    return interval({**over, "effect": over["value"]}, 4) if over else DASH
+
+
+def _noise(content: Content) -> list[Block]:
+    noise = content["noise_floor"]
+    if noise["arm"] is None:
+        return []
+    text = ""
+    if noise["measured"]:
+        crosses = noise["low"] is None or noise["low"] <= 0 <= noise["high"]
+        text = (
+            f"A/A: {noise['control_seeds']} and {noise['treatment_seeds']} other seeds of the same arm, "
+            f"{noise['arm']}, differ by {interval(noise, 5)} bits per byte. "
+        )
+        text += (
+            "Zero lies inside, as it should for one arm against itself."
+            if crosses
+            else "Zero lies outside, as by chance in one of 20 such comparisons: read small differences with care."
+        )
+    else:
+        text = "No A/A runs (the same arm, other seeds) are among these; what follows is expected, not measured."
+    blocks: list[Block] = [Text(text)]
+    if noise.get("expected_size") is not None:
+        blocks.append(
+            Text(
+                f"From the deviation between the {noise['seeds']} seeds of {noise['arm']} ({noise['deviation']:.5f}), "
+                f"two groups of as many seeds of one arm differ by {noise['expected_size']:.5f} bits per byte on "
+                "average."
+            )
+        )
+    return blocks
+
+
+LEDGER = {
+    "documents_read": "documents read",
+    "documents_whole": "whole, in one piece",
+    "documents_split": "whole, in several pieces",
+    "documents_cropped": "in part",
+    "tokens_read": "tokens read",
+    "tokens_placed": "tokens in rows",
+    "tokens_cropped": "tokens cropped",
+    "tokens_tail": "tokens in the unfilled last row",
+    "rows": "rows",
+    "cuts": "cuts",
+}
+SEEN = {
+    "documents": "documents seen, in whole or in part",
+    "tokens": "corpus tokens predicted, each counted once",
+    "rows": "rows seen, each counted once",
+    "predicted": "tokens predicted in all",
+}
+
+
+def _arms(content: Content) -> list[Block]:
+    arms = [arm for arm in content["arms"] if arm["seeds"]]
+    rows = [
+        [Cell("policy"), *(Cell(arm["policy"]) for arm in arms)],
+        [Cell("data fingerprint"), *(Cell(arm["fingerprint"][:16]) for arm in arms)],
+        [Cell("seeds"), *(Cell(", ".join(map(str, arm["seeds"]))) for arm in arms)],
+    ]
+    for key, title in LEDGER.items():
+        if any(arm["ledger"] and key in arm["ledger"] for arm in arms):
+            rows.append([Cell(title), *(Cell(_count((arm["ledger"] or {}).get(key))) for arm in arms)])
+    rows.append([Cell("crop fraction"), *(Cell(_share(arm["crop_fraction"])) for arm in arms)])
+    if any(arm["seen"] for arm in arms):
+        for key, title in SEEN.items():
+            rows.append([Cell(f"a run: {title}"), *(Cell(_count((arm["seen"] or {}).get(key))) for arm in arms)])
+        epochs = [figure((arm["seen"] or {}).get("epochs"), 2) for arm in arms]
+        rows.append([Cell("a run: epochs"), *map(Cell, epochs)])
+    note = "Train split. What a run has seen is counted from the provenance and the order of rows, the mean over seeds."
+    problems = [Text(f"{arm['label']}: {arm['problem']}.", "dim") for arm in content["arms"] if arm["problem"]]
+    return [Table("", ["", *(arm["label"] for arm in arms)], rows, note), *problems]
+
+
+def _count(value: float | None) -> str:
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def _runs(content: Content) -> list[Block]:
+    rows = []
+    for run in content["runs"]:
+        ill = "; ".join(run["ailments"])
+        group = "" if run["group"] == "main" else " (A/A)"
+        rows.append(
+            [
+                Cell(run["name"]),
+                Cell(f"{run['arm']}{group}"),
+                Cell(str(run["seed"])),
+                Cell(f"{run['step']:,}"),
+                Cell(figure(run["figures"].get(PRIMARY), 5)),
+                Cell(figure(run["figures"].get("train_loss"), 4)),
+                Cell(ill or "ended well", "bad" if ill else "dim"),
+            ]
+        )
+    return [Table("", ["run", "arm", "seed", "steps", "bits per byte", "training loss", "state"], rows)]
+
+
+def _knobs(content: Content) -> list[Block]:
+    blocks: list[Block] = []
+    for one in content["knobs"]["different"]:
+        values = "; ".join(f"{value} in {', '.join(who)}" for value, who in one["values"].items())
+        kind = "makes any verdict inconclusive" if one["decisive"] else "not in what is trained"
+        blocks.append(Text(f"Differs: {one['knob']} ({kind}): {values}.", "bad"))
+    same = content["knobs"]["same"]
+    rows = [[Cell(name), Cell(_value(value))] for name, value in same.items()]
+    return [*blocks, Table("The same in all runs", ["knob", "value"], rows)]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return DASH if value is None else str(value)
+
+
+def headline(content: Content) -> str:
+    """The effect in one line, for the verdict's box: relative, absolute, interval."""
+    primary = content["primary"]
+    if primary.get("effect") is None:
+        return "no difference was measured"
+    relative = f" ({primary['relative']:+.2%})" if primary.get("relative") is not None else ""
+    return f"{signed(primary['effect'], 5)} bits per byte{relative}"
