@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,7 +124,8 @@ class AppendFile:
         self.path = path
         self.length = length
         self.digest = sha256_of(path, length) if length else hashlib.sha256()
-        self._file = open(path, "r+b" if length else "wb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._file = open(path, "r+b" if length else "wb", buffering=0)  # noqa: SIM115 - closed by close(),
+        weakref.finalize(self, self._file.close)  # or, where a run ends by an error, with this object
         self._file.truncate(length)
         self._file.seek(length)
 

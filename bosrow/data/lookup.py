@@ -154,6 +154,8 @@ class Provenance:
         streams = {split: self._all_pieces(split) for split in SPLITS}
         growing: dict[int, tuple[list[Tokens], int]] = {}  # document -> its stretches so far, and their length
         for info in self._all_documents():
+            if info.split is None and not self.manifest.rows_of("val"):
+                info = replace(info, split="train")
             if info.split is None:
                 raise DataSetError(f"{self.data_dir} has no split for its documents (it was made with --val_shards)")
             if only not in (None, info.split):

@@ -33,7 +33,16 @@ class SourceFile:
     path: str
     name: str
     size: int
-    mark: str
+    mark: str  # of a local file, its time of change in nanoseconds; of one on the Hub, its etag
+
+    @classmethod
+    def local(cls, path: str, name: str) -> "SourceFile":
+        """The file at `path` as it is now; one that cannot be looked at has no size."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return cls(path=path, name=name, size=0, mark="unreadable")
+        return cls(path=path, name=name, size=status.st_size, mark=str(status.st_mtime_ns))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +117,7 @@ def find_source(options: PrepareOptions) -> Source:
     else:
         source = _hub(options)
     if source.format == "parquet":
-        _check_columns(source)
+        _check_columns(source, skips=options.on_bad_row == "skip")
     return source
 
 
@@ -130,7 +139,8 @@ def _hub(options: PrepareOptions) -> Source:
 def _local(options: PrepareOptions) -> Source:
     if options.split != "train":
         raise SourceError(f"--split is {options.split!r}; local files have the one split 'train'")
-    paths = [path for pattern in options.data_files for path in _expand(pattern)]
+    skips = options.on_bad_row == "skip"
+    paths = [path for pattern in options.data_files for path in _expand(pattern, skips)]
     formats = {path: _format_of(path, options.dataset) for path in paths}
     if len(set(formats.values())) > 1:
         first, other = paths[0], next(path for path in paths if formats[path] != formats[paths[0]])
@@ -139,14 +149,18 @@ def _local(options: PrepareOptions) -> Source:
             "prepare one format at a time, or say which it is by --dataset"
         )
     common = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    files = []
-    for path in paths:
-        status = os.stat(path)
-        name = Path(os.path.relpath(os.path.abspath(path), common)).as_posix()
-        files.append(SourceFile(path=path, name=name, size=status.st_size, mark=str(status.st_mtime_ns)))
     return Source(
-        format=formats[paths[0]], files=tuple(files), text_field=options.text_field, id_field=options.id_field
+        format=formats[paths[0]],
+        files=tuple(SourceFile.local(path, _name_below(common, path)) for path in paths),
+        text_field=options.text_field,
+        id_field=options.id_field,
     )
+
+
+def _name_below(folder: str, path: str) -> str:
+    """What a file is called in provenance and messages; names that are not UTF-8 are made so."""
+    name = Path(os.path.relpath(os.path.abspath(path), folder)).as_posix()
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _rows(data_dir: Path, allow_lossy: bool) -> Source:
@@ -170,7 +184,8 @@ def _rows(data_dir: Path, allow_lossy: bool) -> Source:
     )
 
 
-def _expand(pattern: str) -> list[str]:
+def _expand(pattern: str, skips: bool) -> list[str]:
+    """The files that match; with `skips`, one that cannot be read is left to be counted as bad."""
     paths = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
     files = [path for path in paths if not os.path.isdir(path)]
     if not glob.has_magic(pattern) and not os.path.lexists(pattern):
@@ -179,8 +194,11 @@ def _expand(pattern: str) -> list[str]:
         what = "is a folder" if not glob.has_magic(pattern) else "matches no file"
         raise SourceError(f"--data_files: {pattern} {what}; give a file or a glob such as 'corpus/*.parquet'")
     for path in files:
-        if not os.access(path, os.R_OK):
-            raise SourceError(f"--data_files: {path} cannot be read (a broken link, or no permission)")
+        if not skips and not os.access(path, os.R_OK):
+            raise SourceError(
+                f"--data_files: {path} cannot be read (a broken link, or no permission); "
+                "mend or remove it, or leave such files out with --on_bad_row skip"
+            )
     return files
 
 
@@ -197,22 +215,30 @@ def _format_of(path: str, dataset: str | None) -> Format:
     return "json" if name.endswith(JSON_NAMES) else "text"
 
 
-def _check_columns(source: Source) -> None:
-    """Look for the text column in the first file, so that a wrong name is told before anything is written."""
-    file = source.files[0]
+def _check_columns(source: Source, skips: bool) -> None:
+    """Look for the text column, so that a wrong name is told before anything is written.
+
+    The first file decides; where bad files are skipped, the first that is as it has to be.
+    """
+    problems = (_column_problem(source, file) for file in source.files)
+    first = next(problems)
+    if first is not None and not (skips and any(problem is None for problem in problems)):
+        raise SourceError(first)
+
+
+def _column_problem(source: Source, file: SourceFile) -> str | None:
     try:
         with source.open(file) as stream:
             schema = pq.ParquetFile(stream).schema_arrow
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"{file.name} is not a readable Parquet file ({error})") from None
+    except (pa.ArrowException, OSError) as error:
+        return f"{file.name} is not a readable Parquet file ({error})"
     for flag, field in (("text_field", source.text_field), ("id_field", source.id_field)):
         if field is not None and field not in schema.names:
-            raise SourceError(
-                f"--{flag} is {field!r}, which {file.name} lacks; its columns are: {', '.join(schema.names)}"
-            )
+            return f"--{flag} is {field!r}, which {file.name} lacks; its columns are: {', '.join(schema.names)}"
     kind = schema.field(source.text_field).type
     if not is_text(kind):
-        raise SourceError(f"--text_field {source.text_field!r} of {file.name} holds {kind}, text (string) was required")
+        return f"--text_field {source.text_field!r} of {file.name} holds {kind}, text (string) was required"
+    return None
 
 
 def is_text(kind: pa.DataType) -> bool:

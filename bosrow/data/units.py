@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from bosrow.data.source import TOKEN_FORMATS, Source, compression_of, is_text
+from bosrow.data.source import TOKEN_FORMATS, Source, SourceFile, compression_of, is_text
 from bosrow.data.tokenizer import utf8
 from bosrow.errors import BadRowError
 
@@ -117,9 +117,11 @@ def _text_documents(source: Source, unit: Unit) -> Iterator[Document]:
     for index in range(unit.start.file, unit.next.file):
         try:
             with _opened(source, index) as stream, _unpacked(stream, source.files[index].name) as unpacked:
-                yield Document(index, 0, _read(unpacked, source.files[index].name, -1).removeprefix(UTF8_BOM))
+                text = _read(unpacked, source.files[index].name, -1).removeprefix(UTF8_BOM)
         except BadRowError as error:
             yield Document(index, 0, bad=f"unreadable ({error})")
+        else:
+            yield Document(index, 0, text)
 
 
 def _row_groups(source: Source, start: Position) -> Iterator[Unit]:
@@ -195,6 +197,8 @@ def _parquet_documents(source: Source, unit: Unit) -> Iterator[Document]:
                 row += 1
     except (pa.ArrowException, OSError) as error:
         raise BadRowError(f"row group {unit.start.part} cannot be read ({_first_line(error)})") from None
+    if row != unit.next.row:
+        raise BadRowError(f"row group {unit.start.part} ends at row {row}, the footer says {unit.next.row}")
 
 
 def _batches(source: Source, unit: Unit) -> Iterator[pa.RecordBatch]:
@@ -305,6 +309,8 @@ def _json_documents(source: Source, unit: Unit) -> Iterator[Document]:
 def _json_document(source: Source, file: int, row: int, line: bytes) -> Document:
     try:
         value = json.loads(line)
+    except UnicodeDecodeError as error:
+        return Document(file, row, bad=f"not UTF-8 ({error.reason} at byte {error.start} of the line)")
     except (ValueError, RecursionError) as error:
         return Document(file, row, bad=f"not JSON ({error})")
     if not isinstance(value, dict):
@@ -340,12 +346,26 @@ def _large_text(source: Source, line: memoryview) -> memoryview | None:
     return memoryview(text)
 
 
-def _opened(source: Source, index: int) -> BinaryIO:
+@contextmanager
+def _opened(source: Source, index: int) -> Iterator[BinaryIO]:
+    """An open file that is the one which was found at the start, and still is after it was read.
+
+    Whatever was read out of a file that changed meanwhile is of neither the old nor the new one.
+    """
     file = source.files[index]
     try:
-        return source.open(file)
+        stream = source.open(file)
     except OSError as error:
         raise BadRowError(f"{file.name} cannot be opened ({error.strerror or error})") from None
+    with stream:
+        _check_unchanged(source, file)
+        yield stream
+        _check_unchanged(source, file)
+
+
+def _check_unchanged(source: Source, file: SourceFile) -> None:
+    if source.dataset is None and SourceFile.local(file.path, file.name) != file:
+        raise BadRowError(f"{file.name} was changed or removed while it was read")
 
 
 def _unpacked(stream: BinaryIO, name: str) -> BinaryIO:
