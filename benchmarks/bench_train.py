@@ -80,7 +80,6 @@ def usual_step(model, loss_of: Callable[..., object], shape: str, dtype: str) ->
 
 def plain_loop(shape: str, dtype: str, compiled: bool) -> Callable[[], object]:
     """GPT-2 in as little torch as will do: nn.Linear, SDPA, tied head, F.cross_entropy over all logits."""
-    import torch
     import torch.nn.functional as F
     from torch import nn
 
@@ -135,9 +134,7 @@ def transformers_loop(shape: str, dtype: str, compiled: bool) -> Callable[[], ob
     model.train()
     if compiled:
         model.compile()
-    return usual_step(
-        model, lambda x, y: model(input_ids=x, shift_labels=y, labels=y).loss, shape, dtype
-    )
+    return usual_step(model, lambda x, y: model(input_ids=x, shift_labels=y, labels=y).loss, shape, dtype)
 
 
 def child(loop: str, shape: str, dtype: str, compiled: bool, threads: int) -> None:
@@ -205,7 +202,9 @@ def scaling(steps: int) -> dict:
         for ranks in (1, 2):
             run_dir = Path(place) / str(ranks)
             torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", "-m"] if ranks > 1 else []
-            flags = f"--seq_len {length} --n_layer {layers} --n_head {heads} --n_embd {width} --micro_batch_size {rows} "
+            flags = (
+                f"--seq_len {length} --n_layer {layers} --n_head {heads} --n_embd {width} --micro_batch_size {rows} "
+            )
             flags += f"--total_batch_tokens {length * rows * 4} --max_train_steps {steps} --device cpu "
             flags += "--eval_every 0 --save_every 0 --exposure_every 0 --hellaswag_every 0"
             command = [sys.executable, "-m", *torchrun, "bosrow", "train", "--data_dir", str(data)]
@@ -237,7 +236,9 @@ def main() -> None:
             for result in measure(shape, dtype, variants, options.rounds, options.threads):
                 report["loops"].append(result)
                 name = result["loop"] + (", compiled" if result["compiled"] else "")
-                speeds = "".join(f"{result[k]:>{w},.0f}" for k, w in (("tokens_per_second", 10), ("lowest", 9), ("highest", 9)))
+                speeds = "".join(
+                    f"{result[k]:>{w},.0f}" for k, w in (("tokens_per_second", 10), ("lowest", 9), ("highest", 9))
+                )
                 print(f"{shape:<7}{dtype:<10}{name:<24}{speeds}{result['peak_mib']:>10,}", flush=True)
     if options.scaling_steps:
         report["scaling"] = scaling(options.scaling_steps)

@@ -9,7 +9,7 @@ import itertools
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from bosrow.data.mixture import MixedOrder, MixedRows, Mixture
 from bosrow.data.rows import Rows, open_rows
 from bosrow.data.sampler import RowOrder
-from bosrow.errors import BosrowError
+from bosrow.errors import BosrowError, OptionError
 
 READ_AHEAD = 2  # batches
 
@@ -40,8 +41,8 @@ class BatchMeta:
 class Batches:
     """Batches of one rank by number: batch b holds positions b*B*W + r, b*B*W + r + W, ... of the order."""
 
-    rows: Rows
-    order: RowOrder
+    rows: Rows | MixedRows
+    order: RowOrder | MixedOrder
     batch_size: int
     rank: int
     world_size: int
@@ -132,7 +133,7 @@ def _leave_signals_to_parent(worker: int) -> None:
 
 
 def make_dataloader(
-    data_dir: str | Path,
+    data_dir: str | Path | Sequence[str],
     split: str,
     batch_size: int,
     seq_len: int,
@@ -149,15 +150,25 @@ def make_dataloader(
 
     Shuffled anew in each epoch, endless unless `epochs` is given (then the last batch may be short). `rank` and
     `world_size` default to torchrun's RANK and WORLD_SIZE, or to a single process. To resume after n batches, give
-    `start=n`. Raises DataSetError or OptionError if the data set is incomplete or has another seq_len.
+    `start=n`. A list of "DIR:WEIGHT" mixes the train rows of several data sets, endlessly. Raises DataSetError or
+    OptionError if a data set is incomplete or has another seq_len.
 
     >>> batches = iter(make_dataloader("data/sample_bosrow", "train", 8, 1024))
     >>> x, y = next(batches)
     """
-    rows = open_rows(data_dir, split, seq_len=seq_len)
+    rows: Rows | MixedRows
+    order: RowOrder | MixedOrder
+    if isinstance(data_dir, str | Path):
+        rows = open_rows(data_dir, split, seq_len=seq_len)
+        order = RowOrder(rows=len(rows), seed=seed)
+    elif split != "train" or epochs is not None:
+        raise OptionError("several data sets are mixed in split 'train' and without end, each in epochs of its own")
+    else:
+        mixture = Mixture(tuple(data_dir), seq_len=seq_len)
+        rows, order = mixture.rows, mixture.order(seed)
     batches = Batches(
         rows=rows,
-        order=RowOrder(rows=len(rows), seed=seed),
+        order=order,
         batch_size=batch_size,
         rank=int(os.environ.get("RANK", 0)) if rank is None else rank,
         world_size=int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size,

@@ -15,8 +15,8 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from bosrow.data.manifest import TOKENIZER_FILE
+from bosrow.data.mixture import MixedRows
 from bosrow.data.rows import Rows
-from bosrow.data.sampler import RowOrder
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
 from bosrow.evals.in_training import TrainingEvaluations
 from bosrow.files import folder_lock
@@ -100,7 +100,7 @@ class Run:
                 self._open_records(stack)
             self.progress = stack.enter_context(self._progress())
             self.benchmarks = TrainingEvaluations(
-                self.options, self.options.data_dir, self.setup.manifest, self.world.device, self.progress.note
+                self.options, self.setup.data.data_dir, self.setup.data.manifest, self.world.device, self.progress.note
             )
             if not self.state.evaluated:
                 self._evaluate()
@@ -113,7 +113,7 @@ class Run:
         mine = int(self.setup.fingerprint[:12], 16)
         if self.world.from_main([mine]) != [mine]:
             raise DataSetError(
-                f"rank {self.world.rank}: {self.options.data_dir} is not the data set of rank 0 "
+                f"rank {self.world.rank}: {', '.join(self.options.data_dir)} is not the data set of rank 0 "
                 f"(its fingerprint here begins with {self.setup.fingerprint[:12]}); copy it again"
             )
 
@@ -221,8 +221,8 @@ class Run:
 
     def _batches(self) -> Batches:
         return Batches(
-            rows=self.setup.rows,
-            order=RowOrder(rows=len(self.setup.rows), seed=self.options.seed),
+            rows=self.setup.data.rows,
+            order=self.setup.data.order(self.options.seed),
             batch_size=self.plan.rows_per_rank,
             rank=self.world.rank,
             world_size=self.world.size,
@@ -269,7 +269,7 @@ class Run:
                     "seq_len": plan.seq_len,
                     "tokens_per_second": speed,
                     "data_wait_seconds": waited,
-                    "epoch": (step * plan.rows_per_step - 1) // len(self.setup.rows),
+                    "epoch": int(max(self.setup.data.epochs(step * plan.rows_per_step - 1))),
                     "skipped": not result.finite,
                 },
             )
@@ -327,7 +327,7 @@ class Run:
         )
         draw_curve(records, self.folder.path / "loss_curve.png", self.folder.path.name)
 
-    def _validate(self, rows: Rows) -> dict[str, Any]:
+    def _validate(self, rows: Rows | MixedRows) -> dict[str, Any]:
         validation = validation_loss(
             self.model,
             rows,
@@ -344,7 +344,7 @@ class Run:
 
     def _sample(self) -> None:
         seed = self.options.seed + self.state.step
-        text = sample_text(self.model, self.options.data_dir, self.setup.manifest, seed)
+        text = sample_text(self.model, self.setup.data.data_dir, self.setup.data.manifest, seed)
         if text is not None:
             self.progress.note(f"step {self.state.step:,}  the model writes: {text}")
 
@@ -361,7 +361,7 @@ class Run:
 
     def _tokenizer_file(self) -> Path | None:
         """What a checkpoint needs to be evaluated anywhere; None for GPT-2's vocabulary, which bosrow brings."""
-        return self.options.data_dir / TOKENIZER_FILE if self.setup.manifest.tokenizer_file else None
+        return self.setup.data.data_dir / TOKENIZER_FILE if self.setup.data.manifest.tokenizer_file else None
 
     def _interrupted(self) -> None:
         self._save("periodic")

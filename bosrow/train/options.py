@@ -13,7 +13,10 @@ from bosrow.options import option
 class TrainOptions(TrainingEvaluationOptions):
     """Options of `bosrow train`. An interval of 0 turns a thing off, at the end of training too."""
 
-    data_dir: Path = option(help="a data set made by 'bosrow prepare'")
+    data_dir: tuple[str, ...] = option(
+        metavar="DIR[:WEIGHT]",
+        help="a data set made by 'bosrow prepare', or several, mixed row by row in the proportions of their weights",
+    )
     experiments_dir: Path = option(Path("experiments"), help="where run folders are made")
     run_dir: Path | None = option(None, help="the run folder itself, instead of one named from the options")
     resume: Literal["auto", "off"] = option(
@@ -62,6 +65,8 @@ class TrainOptions(TrainingEvaluationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.data_dir, str | Path):  # one will do in Python
+            object.__setattr__(self, "data_dir", (str(self.data_dir),))
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise OptionError(f"--{name} is {getattr(self, name)}; more than 0 is required")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bosrow import __version__
-from bosrow.data.rows import open_rows
+from bosrow.data.mixture import Mixture
 from bosrow.errors import OptionError
 from bosrow.files import sha256_of
 from bosrow.train.device import choose_dtype
@@ -39,11 +39,9 @@ class Setup:
         require_packages(options)
         self.options = options
         self.world = world
-        self.rows = open_rows(options.data_dir, "train", seq_len=options.seq_len)
-        self.manifest = self.rows.manifest
-        has_val = self.manifest.rows_of("val") > 0
-        self.val_rows = open_rows(options.data_dir, "val") if has_val and options.eval_every else None
-        self.fingerprint = self.manifest.fingerprint
+        self.data = Mixture(options.data_dir, seq_len=options.seq_len)
+        self.val_rows = self.data.val_rows() if options.eval_every else None
+        self.fingerprint = self.data.fingerprint
         self.config = self._model_config()
         self.plan = plan_batch(
             total_batch_tokens=options.total_batch_tokens,
@@ -61,17 +59,18 @@ class Setup:
             config = read_config(options.init_from)
         else:
             config = ModelConfig(
-                vocab_size=options.vocab_size or self.manifest.vocab_size,
+                vocab_size=options.vocab_size or self.data.manifest.vocab_size,
                 seq_len=options.seq_len,
                 n_embd=options.n_embd,
                 n_head=options.n_head,
                 n_layer=options.n_layer,
-                bos_token_id=self.manifest.bos_token_id,
+                bos_token_id=self.data.manifest.bos_token_id,
             )
-        if config.vocab_size < self.manifest.vocab_size:
+        needed = self.data.manifest.vocab_size
+        if config.vocab_size < needed:
             raise OptionError(
-                f"the model knows {config.vocab_size} words, but {options.data_dir} was made with a vocabulary of "
-                f"{self.manifest.vocab_size}; use --vocab_size {self.manifest.vocab_size}"
+                f"the model knows {config.vocab_size} words, but {', '.join(options.data_dir)} was made with a "
+                f"vocabulary of {needed}; use --vocab_size {needed}"
             )
         if config.seq_len < options.seq_len:
             raise OptionError(f"{options.init_from} knows {config.seq_len} positions, --seq_len is {options.seq_len}")
@@ -104,7 +103,7 @@ class Setup:
             plan,
             self.world,
             self.dtype,
-            self.rows,
+            self.data,
             self.val_rows,
             self.run_dir,
             memory,
@@ -112,15 +111,26 @@ class Setup:
 
     def described(self, plan: BatchPlan) -> dict[str, Any]:
         """config.json: the options, and all that was derived from them."""
+        named = self.options.data_dir
         return {
-            "options": dataclasses.asdict(self.options),
+            "options": dataclasses.asdict(self.options) | {"data_dir": named[0] if len(named) == 1 else named},
             "model": dataclasses.asdict(self.config) | {"parameters": self.config.parameters},
             "batch": dataclasses.asdict(plan) | {"tokens_per_step": plan.tokens_per_step},
             "data": {
                 "fingerprint": self.fingerprint,
-                "policy": self.manifest.policy,
-                "train_rows": len(self.rows),
-                "val_rows": self.manifest.rows_of("val"),
+                "policy": self.data.manifest.policy,
+                "train_rows": len(self.data.rows),
+                "val_rows": sum(part.manifest.rows_of("val") for part in self.data.parts),
+                "data_sets": [
+                    {
+                        "data_dir": str(part.data_dir),
+                        "fingerprint": part.manifest.fingerprint,
+                        "policy": part.manifest.policy,
+                        "train_rows": len(part),
+                        "share": share / sum(self.data.shares),
+                    }
+                    for part, share in zip(self.data.parts, self.data.shares, strict=True)
+                ],
             },
             "device": str(self.world.device),
             "dtype": str(self.dtype).removeprefix("torch."),

@@ -1,10 +1,12 @@
 """A run as a table for people, printed at its start and by --dry_run."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from bosrow.data.mixture import MixedRows, Mixture
 from bosrow.data.rows import Rows
 from bosrow.train.distributed import World
 from bosrow.train.memory import MemoryEstimate
@@ -19,37 +21,44 @@ def summary(
     plan: BatchPlan,
     world: World,
     dtype: torch.dtype,
-    rows: Rows,
-    val_rows: Rows | None,
+    data: Mixture,
+    val_rows: Rows | MixedRows | None,
     run_dir: Path,
     memory: MemoryEstimate,
 ) -> str:
     """What will run: model, data, batch arithmetic, memory."""
-    steps_per_epoch = len(rows) / plan.rows_per_step
     micro = f"{plan.micro_batch_size} rows"
     if plan.micro_batch_size < min(options.micro_batch_size, plan.rows_per_rank):
         micro += f" (the largest up to {options.micro_batch_size} that divides {plan.rows_per_rank})"
     shape = f"{config.n_layer} layers, {config.n_head} heads, {config.n_embd} wide"
     ranks = f"{world.size} rank{'s' * (world.size > 1)}"
     parts = ", ".join(f"{name.replace('_', ' ')} {size / 2**20:,.0f}" for name, size in asdict(memory).items() if size)
+    width = len("micro batch")
     lines = {
         "run folder": run_dir,
         "model": f"GPT-2, {shape}, {config.parameters:,} parameters",
         "device": f"{world.device.type}, {ranks}, {str(dtype).removeprefix('torch.')}",
-        "data": f"{options.data_dir}, policy {rows.manifest.policy}, {len(rows):,} rows of {plan.seq_len:,} tokens",
+        "data": f"\n  {'':<{width}}  ".join(_data_sets(data, plan, options.max_train_steps)),
         "a step": f"{plan.tokens_per_step:,} tokens = {plan.rows_per_step:,} rows, {plan.rows_per_rank:,} on each rank",
         "micro batch": f"{micro}, accumulated {plan.grad_accum_steps} times",
-        "an epoch": f"{steps_per_epoch:,.1f} steps",
-        "training": f"{options.max_train_steps:,} steps = {options.max_train_steps / steps_per_epoch:,.2f} epochs = "
-        f"{options.max_train_steps * plan.tokens_per_step:,} tokens",
+        "training": f"{options.max_train_steps:,} steps = {options.max_train_steps * plan.tokens_per_step:,} tokens",
         "validation": _validation(options, val_rows),
         "memory": f"about {memory.total / 2**30:.1f} GiB a device (MiB: {parts})",
     }
-    width = max(map(len, lines))
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())
 
 
-def _validation(options: TrainOptions, val_rows: Rows | None) -> str:
+def _data_sets(data: Mixture, plan: BatchPlan, steps: int) -> Iterator[str]:
+    epochs_a_step = data.epochs(plan.rows_per_step)
+    for part, share, epochs in zip(data.parts, data.shares, epochs_a_step, strict=True):
+        mixed = f"{share / sum(data.shares):.2%} of each step, " if len(data.parts) > 1 else ""
+        yield (
+            f"{part.data_dir}, policy {part.manifest.policy}, {len(part):,} rows of {plan.seq_len:,} tokens, {mixed}"
+            f"an epoch every {float(1 / epochs):,.1f} steps, {float(epochs * steps):,.2f} in this run"
+        )
+
+
+def _validation(options: TrainOptions, val_rows: Rows | MixedRows | None) -> str:
     if not options.eval_every:
         return "none (--eval_every 0)"
     if val_rows is None:

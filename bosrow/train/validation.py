@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bosrow.data.mixture import MixedRows
 from bosrow.data.rows import Rows
 from bosrow.train.device import autocast
 from bosrow.train.distributed import World
@@ -36,7 +37,7 @@ def chosen_rows(available: int, wanted: int) -> np.ndarray:
 
 @torch.no_grad()
 def validation_loss(
-    model: GPT2, rows: Rows, wanted: int, *, batch_size: int, dtype: torch.dtype, world: World
+    model: GPT2, rows: Rows | MixedRows, wanted: int, *, batch_size: int, dtype: torch.dtype, world: World
 ) -> Validation:
     """The loss of `model` over `wanted` rows of `rows`; called on all ranks, the same result on each."""
     everyone = chosen_rows(len(rows), wanted)

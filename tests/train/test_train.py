@@ -93,7 +93,8 @@ def test_dry_run_tells_the_arithmetic_and_writes_nothing(data_dir, tmp_path, cap
     output = capsys.readouterr().out
     assert "256 tokens = 16 rows, 16 on each rank" in output
     assert "4 rows (the largest up to 5 that divides 16), accumulated 4 times" in output
-    assert "25 steps = 4.00 epochs = 6,400 tokens" in output
+    assert "100 rows of 16 tokens, an epoch every 6.2 steps, 4.00 in this run" in output
+    assert "25 steps = 6,400 tokens" in output
     assert "memory" in output
     assert not (tmp_path / "run").exists()
 
