@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bosrow.data.mixture import weighted_paths
 from bosrow.errors import OptionError
 from bosrow.options import option, same_as
 from bosrow.train.options import TrainOptions
@@ -31,6 +32,11 @@ class TraceOptions:
     json: bool = option(False, help="print one JSON object")
 
     def __post_init__(self) -> None:
+        if weighted_paths((str(self.data_dir),))[0][0] != self.data_dir:
+            raise OptionError(
+                f"{self.data_dir}: trace knows the order of a run on one data set, not on a mixture by weights; "
+                "the exposures/ of such a run name each row's data set and shard"
+            )
         asked = [name for name in ASKED if getattr(self, name) is not None]
         if len(asked) != 1:
             found = " and ".join(f"--{name}" for name in asked) or "nothing"

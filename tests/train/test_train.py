@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from running import QUIET, losses, read_lines, rows_by_step, scalars, train_here
@@ -135,6 +136,29 @@ def test_a_truncated_shard_is_refused_before_anything_is_made(tmp_path, capsys):
     assert train_here(data_dir, tmp_path / "run", "--max_train_steps 2") == 2
     assert "train_000000.bin has 100 bytes" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mixture_is_trained_on_in_exact_shares_and_its_weights_bind_its_checkpoints(tmp_path, capsys):
+    web = write_data_set(tmp_path / "web", train_rows=64, seed=1)
+    books = write_data_set(tmp_path / "books", train_rows=40, val_rows=0, seed=2)
+    flags = f"--data_dir {books}:1 --max_train_steps 16 --save_every 16 --eval_every 16 --exposure_every 1"
+    assert train_here(f"{web}:3", tmp_path / "run", flags) == 0
+    output = capsys.readouterr().out
+    assert "64 rows of 16 tokens, 75.00% of each step, an epoch every 5.3 steps, 3.00 in this run" in output
+    folders = [str(Path(shard).parent) for places in rows_by_step(tmp_path / "run").values() for _, shard, _ in places]
+    assert {folder: folders.count(folder) for folder in set(folders)} == {str(web): 192, str(books): 64}
+    assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0]
+    assert scalars(tmp_path / "run", "val_loss")[0]["val_rows"] == 10
+    assert scalars(tmp_path / "run", "scalars")[-1]["epoch"] == 2  # web's third
+    assert train_here(f"{web}:2", tmp_path / "run", flags) == 2
+    assert re.search(r"differ in:\n.*this command.*\n  data +[0-9a-f]{64} +[0-9a-f]{64}\n", capsys.readouterr().err)
+
+
+def test_trace_says_that_it_does_not_know_mixtures(tmp_path, capsys):
+    from bosrow.cli import main
+
+    assert main(["trace", f"{tmp_path}/web:0.5", "--step", "3"]) == 2
+    assert "not on a mixture by weights; the exposures/ of such a run name" in capsys.readouterr().err
 
 
 def test_training_starts_from_a_model_folder(data_dir, tmp_path):
