@@ -112,9 +112,9 @@ class Packer:
             ledger.added_bos += added_bos
             ledger.tokens_repeated += held.placed - offset
             ledger.tokens_placed += end - held.placed
-            if held.pieces and (added_bos or end > held.placed):
-                ledger.cuts += 1
-            held.pieces += 1
+            if added_bos or end > held.placed:  # not where a `stream` row begins with a document's last token again
+                ledger.cuts += held.pieces > 0
+                held.pieces += 1
             held.placed = end
         ledger.rows += 1
         for document in row.done:

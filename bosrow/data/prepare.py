@@ -176,7 +176,7 @@ class Run:
                 split = "val" if in_val else "train"
                 self.packers[split].add(self.documents, batch.tokens[start:stop], length)
                 if self.document_log:
-                    own_split = split if self.options.packer_per_split else None
+                    own_split = None if self.options.val_by_shards else split
                     self.document_log.add((file, row), length, own_split, name)
                 self.documents += 1
                 self.text_bytes += text_bytes
@@ -260,6 +260,7 @@ class Run:
             raise self._no_training_rows()
         if self.bad_rows:
             self.bad_rows.sync()
+            self.bad_rows.close()
         provenance = sorted((info for log in self._logs() for info in log.closed), key=lambda info: info.name)
         meta = describe(self, shards, provenance)
         if isinstance(self.tokenizer, FileTokenizer):

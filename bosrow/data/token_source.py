@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.data.lookup import Provenance
+from bosrow.data.options import LOSSLESS
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import END_OF_TEXT
 from bosrow.data.units import Document, Position, Unit
@@ -44,7 +45,8 @@ def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
     assert source.data_dir is not None
     provenance = Provenance(Path(source.data_dir))
     files = {file.name: index for index, file in enumerate(source.files)}
-    documents = provenance.rebuild_cropped() if provenance.share_lost else provenance.rebuild()
+    lossless = provenance.manifest.policy in LOSSLESS
+    documents = provenance.rebuild() if lossless else provenance.rebuild_cropped()
     for _ in range(start.part):
         next(documents)
     while payload := [

@@ -119,6 +119,42 @@ def test_another_split_from_a_store_is_that_from_text(tmp_path, jsonl):
     assert shards(tmp_path / "again") == shards(tmp_path / "text")
 
 
+@pytest.mark.parametrize("policy", ["crop", "keep"])
+@pytest.mark.parametrize("val_of_store", [0, 0.1])
+def test_a_store_without_a_val_split_is_packed_anew_like_any_other(tmp_path, jsonl, policy, val_of_store):
+    text = ["--data_files", jsonl, "--buffer_docs", 30]
+    store = ["--seq_len", 100, "--policy", "keep", "--val_fraction", val_of_store]
+    assert prepare(*text, *store, "--out_dir", tmp_path / "store") == 0
+    for fraction in (0, 0.3):
+        options = ["--seq_len", 40, "--policy", policy, "--val_fraction", fraction, "--buffer_docs", 5]
+        expected, found = tmp_path / f"text {fraction}", tmp_path / f"again {fraction}"
+        assert prepare(*text, *options, "--out_dir", expected) == 0
+        assert prepare("--from", tmp_path / "store", *options, "--out_dir", found) == 0
+        assert shards(found) == shards(expected)
+        assert fingerprint(found) == fingerprint(expected)
+
+
+def test_a_store_packed_anew_can_be_packed_anew(tmp_path, jsonl):
+    """keep -> stream -> keep, each from the one before; the last has the bytes of the first."""
+    first = ["--policy", "keep", "--seq_len", 64, "--val_fraction", 0.1]
+    assert prepare("--data_files", jsonl, *first, "--out_dir", tmp_path / "a") == 0
+    again = ["--policy", "stream", "--seq_len", 31]
+    assert prepare("--from", tmp_path / "a", *again, "--out_dir", tmp_path / "b") == 0
+    assert prepare("--from", tmp_path / "b", *first[:4], "--out_dir", tmp_path / "c") == 0
+    assert shards(tmp_path / "c") == shards(tmp_path / "a")
+    for file in (tmp_path / "a" / "provenance").iterdir():
+        assert (tmp_path / "c" / "provenance" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_crop_data_set_that_lost_nothing_is_a_store_too(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": "a b c"}) + "\n" for _ in range(40)))  # rows of 4
+    text = ["--data_files", tmp_path / "a.jsonl", "--seq_len", 3]
+    assert prepare(*text, "--val_shards", 1, "--shard_rows", 10, "--out_dir", tmp_path / "crop") == 0
+    assert prepare("--from", tmp_path / "crop", "--policy", "keep", "--seq_len", 7, "--out_dir", tmp_path / "keep") == 0
+    meta = json.loads((tmp_path / "keep" / "meta.json").read_text())
+    assert {split: ledger["rows"] for split, ledger in meta["bosrow"]["ledger"].items()} == {"train": 15, "val": 5}
+
+
 def test_a_lossy_data_set_is_refused_with_the_share_lost_unless_allowed(tmp_path, jsonl, capsys):
     prepare("--data_files", jsonl, "--seq_len", 64, "--val_fraction", 0.1, "--out_dir", tmp_path / "crop")
     assert (
