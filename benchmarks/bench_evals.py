@@ -1,10 +1,11 @@
 """bosrow's scorer and lm-evaluation-harness side by side: the same model, items and threads, turn by turn.
 
-    python benchmarks/bench_evals.py --model CHECKPOINT --data ../shared/data/eval
+    bosrow export CHECKPOINT --out_dir MODEL
+    python benchmarks/bench_evals.py --model MODEL --data FOLDER [--items 300] [--repeats 3]
 
-Needs the extra `oracle`. Reports, for each task, seconds (median and spread of the repeats) of encoding and
-scoring alone, without the harness's work around them, and whether the answers are the same, item by item. The last
-line is one JSON object.
+FOLDER holds hellaswag_val, blimp, arc_easy_test and winogrande_val as .jsonl.gz. Needs the extra `oracle`. Reports, for
+each task, seconds (median and spread of the repeats) of encoding and scoring alone, without the harness's work around
+them, and whether the answers are the same, item by item. The last line is one JSON object.
 """
 
 import argparse
@@ -27,38 +28,52 @@ import harness
 import numpy as np
 import torch
 
-from bosrow.data.tokenizer import load_tokenizer
-from bosrow.evals.benchmark import Outcome, best, evaluate
+from bosrow.data.tokenizer import Tokenizer
+from bosrow.evals.benchmark import Benchmark, Outcome, best, evaluate
 from bosrow.evals.catalogue import load
 from bosrow.evals.options import EvalOptions
 from bosrow.evals.scoring import TransformerModel
+from bosrow.evals.tokenizer_file import tokenizer_of
 from bosrow.train import load_model
 
 FILES = {"hellaswag": "hellaswag_val", "blimp": "blimp", "arc_easy": "arc_easy_test", "winogrande": "winogrande_val"}
 
 
-def bosrow_run(model: TransformerModel, task: str, items: Path, batch_size: int) -> tuple[float, Outcome]:
-    """Seconds of encoding and scoring, and the outcome."""
+def bosrow_run(
+    model: TransformerModel, tokenizer: Tokenizer, task: str, items: Path, batch_size: int
+) -> tuple[float, Benchmark, Outcome]:
+    """Seconds of encoding and scoring, what was run, and the outcome."""
     options = EvalOptions(checkpoints=(), tasks=task, hellaswag_rule="harness", **{f"{task}_data": items})
     benchmark, loaded = load(task, options)
     began = time.perf_counter()
-    outcome = evaluate(model, load_tokenizer(), benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
-    return time.perf_counter() - began, outcome
+    outcome = evaluate(model, tokenizer, benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
+    return time.perf_counter() - began, benchmark, outcome
 
 
-def compare(outcome: Outcome, theirs: dict) -> dict:
-    """Share of equal answers, the largest difference of a log-probability, and all items answered otherwise."""
-    mine = [score.logprobs for score in outcome.scores]
-    other = [np.array(logprobs) for logprobs in theirs["logprobs"]]
-    differing = [
-        {"item": item.number, "bosrow": ours.tolist(), "harness": harness.tolist()}
-        for item, ours, harness in zip(outcome.items, mine, other, strict=True)
-        if best(ours) != best(harness)
+def compare(benchmark: Benchmark, outcome: Outcome, theirs: dict) -> dict:
+    """Share of items with the same answer, the largest difference of a log-probability, and all items that differ."""
+    answers = [
+        {
+            "item": item.number,
+            "bosrow": [best(score.logprobs), benchmark.summarize([item], [score]).get("accuracy_norm")],
+            "harness": [best(np.array(logprobs)), norm],
+            "bosrow_logprobs": score.logprobs.tolist(),
+            "harness_logprobs": logprobs,
+        }
+        for item, score, logprobs, norm in zip(
+            outcome.items,
+            outcome.scores,
+            theirs["logprobs"],
+            theirs.get("acc_norm", [None] * len(outcome.items)),
+            strict=True,
+        )
     ]
+    differing = [answer for answer in answers if answer["bosrow"] != answer["harness"]]
+    differences = [np.subtract(answer["bosrow_logprobs"], answer["harness_logprobs"]) for answer in answers]
     return {
-        "items": len(mine),
-        "same_answers": 1 - len(differing) / len(mine),
-        "largest_difference": max(float(np.abs(a - b).max()) for a, b in zip(mine, other, strict=True)),
+        "items": len(answers),
+        "same_answers": 1 - len(differing) / len(answers),
+        "largest_difference": max(float(np.abs(difference).max()) for difference in differences),
         "differing": differing,
     }
 
@@ -66,7 +81,7 @@ def compare(outcome: Outcome, theirs: dict) -> dict:
 def main() -> None:
     """Run all tasks and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="a checkpoint with GPT-2's vocabulary")
+    parser.add_argument("--model", required=True, help="a folder that 'bosrow export' wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder with the jsonl.gz files")
     parser.add_argument("--tasks", default=",".join(FILES))
     parser.add_argument("--items", type=int, default=0, help="items of each task, evenly spaced; 0: all")
@@ -77,6 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     network, config = load_model(options.model)
+    tokenizer = tokenizer_of(Path(options.model), config.vocab_size, None)
     report: dict = {"benchmark": "evals", "model": options.model, "parameters": config.parameters, "tasks": {}}
     print(f"{'task':<12}{'items':>8}{'bosrow s':>20}{'harness s':>20}{'ratio':>8}{'same':>9}{'largest diff':>14}")
     for task in options.tasks.split(","):
@@ -88,12 +104,14 @@ def main() -> None:
             items.write_text("".join(itertools.islice(lines, 0, None, step)))
             ours, theirs = [], []
             for _ in range(options.repeats):
-                seconds, outcome = bosrow_run(TransformerModel(network), task, items, options.batch_size)
+                seconds, benchmark, outcome = bosrow_run(
+                    TransformerModel(network), tokenizer, task, items, options.batch_size
+                )
                 ours.append(seconds)
                 with contextlib.redirect_stderr(io.StringIO()):
                     found = harness.run(options.model, task, items, options.harness_batch_size)
                 theirs.append(found["seconds"])
-        result = compare(outcome, found)
+        result = compare(benchmark, outcome, found)
         result |= {"bosrow_seconds": ours, "harness_seconds": theirs}
         result["ratio"] = statistics.median(theirs) / statistics.median(ours)
         report["tasks"][task] = result

@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from bosrow.data.manifest import TOKENIZER_FILE
 from bosrow.errors import OptionError, UserError
-from bosrow.files import read_untrusted, replace_file, replace_with, sync_folder
+from bosrow.files import parse_json, read_untrusted, replace_file, replace_with, sync_folder
 from bosrow.train.checkpoint import NAME, newest_valid, read_state
+from bosrow.train.model import ModelConfig
 from bosrow.train.options import ExportOptions
 from bosrow.train.pretrained import CONFIG, WEIGHTS, read_config
 from bosrow.train.tokenizer_files import gpt2_tokenizer_files
@@ -27,7 +29,7 @@ def export(options: ExportOptions) -> None:
     if out_dir.exists():
         raise OptionError(f"--out_dir {out_dir} exists already; remove it, or name another folder")
     config = read_config(checkpoint)
-    files = _tokenizer_files(options.tokenizer, checkpoint, config.vocab_size, config.seq_len)
+    files = _tokenizer_files(options.tokenizer, checkpoint, config)
     unfinished = out_dir.with_name(f".unfinished_{out_dir.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -58,18 +60,30 @@ def _chosen(path: Path) -> Path:
     return newest
 
 
-def _tokenizer_files(asked: Path | None, checkpoint: Path, vocab_size: int, seq_len: int) -> dict[str, bytes]:
+def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) -> dict[str, bytes]:
     """The tokenizer's files by name: of the one given, the checkpoint's own, or GPT-2's for GPT-2's vocabulary."""
     own = checkpoint / TOKENIZER_FILE  # which a checkpoint has unless its vocabulary is GPT-2's
     if asked is not None or own.is_file():
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": seq_len}
-        return {
-            TOKENIZER_FILE: read_untrusted(asked or own),
-            "tokenizer_config.json": json.dumps(settings).encode() + b"\n",
+        content = read_untrusted(asked or own)
+        bos = _name_of(config.bos_token_id, parse_json(content, str(asked or own)))
+        settings = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": config.seq_len,
+            **({} if bos is None else {"bos_token": bos, "eos_token": bos}),  # transformers has them from nowhere else
         }
-    if vocab_size != GPT2_VOCAB_SIZE:
+        return {TOKENIZER_FILE: content, "tokenizer_config.json": json.dumps(settings).encode() + b"\n"}
+    if config.vocab_size != GPT2_VOCAB_SIZE:
         raise OptionError(
-            f"{checkpoint} knows {vocab_size:,} words, GPT-2's tokenizer has {GPT2_VOCAB_SIZE:,}; "
+            f"{checkpoint} knows {config.vocab_size:,} words, GPT-2's tokenizer has {GPT2_VOCAB_SIZE:,}; "
             "name the tokenizer.json that it was trained with by --tokenizer"
         )
-    return gpt2_tokenizer_files(seq_len)
+    return gpt2_tokenizer_files(config.seq_len)
+
+
+def _name_of(token_id: int, tokenizer: dict[str, Any]) -> str | None:
+    """What a tokenizer.json calls a special token."""
+    added = tokenizer.get("added_tokens")
+    for token in added if isinstance(added, list) else []:
+        if isinstance(token, dict) and token.get("id") == token_id and isinstance(token.get("content"), str):
+            return str(token["content"])
+    return None

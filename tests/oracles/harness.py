@@ -1,7 +1,8 @@
 """lm-evaluation-harness on local files: `python harness.py MODEL_DIR TASK ITEMS.jsonl BATCH_SIZE OUT.json`.
 
-For comparison. Needs the extra `oracle`; no network. The tasks are the harness's own definitions, with the field
-names of the shared files: HellaSwag's context is ready in `query`, so its endings are taken as they are too.
+For comparison. MODEL_DIR is what `bosrow export` wrote, model and tokenizer. Needs the extra `oracle`; no network. The
+tasks are the harness's own definitions, with the field names of the shared files: HellaSwag's context is ready in
+`query`, so its endings are taken as they are too.
 """
 
 import json
@@ -41,45 +42,10 @@ def task_config(task: str, items: Path) -> dict:
     }
 
 
-def gpt2_tokenizer():
-    """transformers' fast GPT-2 tokenizer from the vocabulary that bosrow ships."""
-    from transformers import GPT2TokenizerFast
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    from bosrow.data.tokenizer import load_tokenizer
-
-    encoding = load_tokenizer()._encoding
-    shown = bytes_to_unicode()
-    ranks = encoding._mergeable_ranks
-
-    def text(token: bytes) -> str:
-        return "".join(shown[byte] for byte in token)
-
-    merges = []
-    for token, rank in sorted(ranks.items(), key=lambda entry: entry[1]):
-        if len(token) > 1:
-            left, right = _parts(ranks, token, rank)
-            merges.append((text(left), text(right)))
-    vocabulary = {text(token): rank for token, rank in ranks.items()} | {"<|endoftext|>": encoding.eot_token}
-    return GPT2TokenizerFast(vocab=vocabulary, merges=merges)
-
-
-def _parts(ranks: dict[bytes, int], token: bytes, rank: int) -> tuple[bytes, bytes]:
-    """The two tokens that byte-pair encoding joins last into `token`."""
-    parts = [bytes([byte]) for byte in token]
-    while len(parts) > 2:
-        joined = [ranks.get(parts[at] + parts[at + 1], rank) for at in range(len(parts) - 1)]
-        at = joined.index(min(joined))
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    return parts[0], parts[1]
-
-
 def run(model_dir: str, task: str, items: Path, batch_size: int) -> dict:
     """Log-probabilities of each item's choices, the metrics by item, and the seconds after loading the model."""
-    import torch
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
-    from transformers import GPT2LMHeadModel
 
     class Timed(HFLM):
         """The seconds of encoding and scoring alone, without what the harness does around them."""
@@ -92,8 +58,7 @@ def run(model_dir: str, task: str, items: Path, batch_size: int) -> dict:
             self.seconds += time.perf_counter() - began
             return answers
 
-    model = GPT2LMHeadModel.from_pretrained(model_dir, dtype=torch.float32)
-    harness = Timed(pretrained=model, tokenizer=gpt2_tokenizer(), batch_size=batch_size, device="cpu")
+    harness = Timed(pretrained=model_dir, dtype="float32", batch_size=batch_size, device="cpu")
     began = time.perf_counter()
     outcome = simple_evaluate(harness, tasks=[task_config(task, items)], bootstrap_iters=0)
     seconds = time.perf_counter() - began

@@ -104,12 +104,14 @@ def test_a_run_folder_stands_for_its_newest_valid_checkpoint(data_dir, tmp_path,
     train_here(data_dir, tmp_path / "run", "--max_train_steps 4 --save_every 2 --eval_every 0")
     newest = tmp_path / "run" / "ckpt_final_step0000004"
     (newest / "model.safetensors").write_bytes(b"damaged")
-    (tmp_path / "tokenizer.json").write_text("{}")
+    named = '{"added_tokens": [{"id": 0, "content": "<start>"}]}'
+    (tmp_path / "tokenizer.json").write_text(named)
     assert export(tmp_path / "run", tmp_path / "out", "--tokenizer", str(tmp_path / "tokenizer.json")) == 0
     output = capsys.readouterr().out
     assert "passing over a damaged checkpoint" in output
     assert f"{tmp_path / 'run' / 'ckpt_periodic_step0000002'} -> {tmp_path / 'out'}" in output
-    assert (tmp_path / "out" / "tokenizer.json").read_text() == "{}"
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == named
+    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["bos_token"] == "<start>"
 
 
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(data_dir, tmp_path, capsys):
