@@ -60,7 +60,7 @@ VERBS = {
     ),
     "compare": Verb(
         "bosrow.compare.options:CompareOptions",
-        "bosrow.compare.report:compare",
+        "bosrow.compare.report:compare_runs",
         "say whether runs on one data set are better than runs on another",
         "compare",
     ),

@@ -13,7 +13,7 @@ from bosrow.compare.document import Chart, Series
 
 WIDTH, HEIGHT = 400, 270
 RIGHT, BOTTOM = 14, 40
-CHARACTER = 6.1  # pixels, the mean width of a letter of the text
+CHARACTER = 6.6  # pixels, somewhat more than the mean width of a letter of the text
 LONGEST_LABEL = 24  # characters of a row's or an arm's name
 COLOURS = 8
 LEGEND_LINE = 17
@@ -114,7 +114,8 @@ def _vertical_range(chart: Chart) -> tuple[float, float]:
         for values in (series.y, series.low, series.high):
             everything += _finite(values)
             shown += _finite(y for x, y in zip(series.x, values, strict=False) if x >= settled)
-    if chart.log_x or chart.reference is not None:
+    few = max(len(series.x) for series in chart.series) <= MARKED_POINTS
+    if few or chart.log_x or chart.reference is not None:
         shown = everything
     if chart.reference is not None:
         shown = [*shown, chart.reference]
@@ -127,11 +128,11 @@ def _lines(chart: Chart) -> str:
     marks = ticks(low, high)
     texts = tick_texts(marks)
     left = 12 + CHARACTER * max(map(len, texts))
-    top += 22  # the vertical axis's name
+    top += 27  # the vertical axis's name
     xs = [x for series in chart.series for x in series.x]
     x = _Scale(min(xs), max(xs), left, WIDTH - RIGHT, chart.log_x)
     y = _Scale(low, high, HEIGHT - BOTTOM, top)
-    parts = [*legend, f'<text class="soft" x="4" y="{top - 8}">{escape(chart.y_label)}</text>']
+    parts = [*legend, f'<text class="soft" x="4" y="{top - 13}">{escape(chart.y_label)}</text>']
     for value, text in zip(marks, texts, strict=True):
         parts.append(f'<path class="grid" d="M{left:.1f} {y(value):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text class="soft" x="{left - 5:.1f}" y="{y(value) + 4:.1f}" text-anchor="end">{text}</text>')
@@ -246,12 +247,13 @@ def _dots(chart: Chart) -> str:
     legend, top = _legend(chart.series) if not names <= {"seed", "mean"} else ([], 0)
     labels = [_shortened(row, LONGEST_LABEL) for row in chart.rows]
     left = 10 + CHARACTER * max(map(len, labels))
-    each = 34
+    each = 34 if len(labels) > 4 else 46
     height = top + 8 + each * len(labels) + BOTTOM
     values = [
         value for series in chart.series for part in (series.x, series.low, series.high) for value in _finite(part)
     ]
     low, high = _padded(min(values), max(values)) if values else (0.0, 1.0)
+    low, high = max(low, chart.least), min(high, chart.most)
     x = _Scale(low, high, left, WIDTH - RIGHT)
     middle = [top + 8 + each * (place + 0.5) for place in range(len(labels))]
     parts = list(legend)
@@ -263,9 +265,10 @@ def _dots(chart: Chart) -> str:
         seed = series.name == "seed"
         bounds = [series.low or [None] * len(series.x), series.high or [None] * len(series.x)]
         for value, row, start, end in zip(series.x, series.y, *bounds, strict=True):
-            y = top + 8 + each * ((row or 0.0) + 0.5) + (0 if not seed else 9)
+            y = top + 8 + each * ((row or 0.0) + 0.5) + (11 if seed else 0)
             if start is not None and end is not None:
-                parts.append(f'<path class="bar c{series.arm % COLOURS}" d="M{x(start):.1f} {y:.1f}H{x(end):.1f}"/>')
+                reach = f"M{x(max(start, low)):.1f} {y:.1f}H{x(min(end, high)):.1f}"
+                parts.append(f'<path class="bar c{series.arm % COLOURS}" d="{reach}"/>')
             parts.append(_mark(series.arm, x(value), y, 2.6 if seed else 4, faint=seed))
     return _svg(chart, parts, height)
 

@@ -27,7 +27,9 @@ Content = dict[str, Any]
 ALPHA = 0.05
 
 
-def compare_runs(runs: list[Run], *, control: str | None = None, treatment: str | None = None, strict: bool) -> Content:
+def comparison_of(
+    runs: list[Run], *, control: str | None = None, treatment: str | None = None, strict: bool
+) -> Content:
     """All that the report says about `runs`. Raises UserError for runs that contradict, or that `strict` refuses."""
     arms = arms_of(runs)
     pairs = pairs_of(arms, control, treatment)

@@ -26,10 +26,13 @@ POSITION_BINS = 28
 def views(arms: list[Arm], pairs: list[Pair], data: dict[str, ArmData], runs: list[Run]) -> Content:
     """`curves`, `equal_tokens` and `equal_documents`."""
     arms = [arm for arm in arms if arm.runs]
+    width = math.ceil(max(len(run.steps.step) for run in runs) / POINTS)
     return {
         "curves": {
-            "train_loss": [_series(arm, [_binned(run, run.steps.train_loss) for run in arm.runs]) for arm in arms],
-            "grad_norm": [_series(arm, [_binned(run, run.steps.grad_norm) for run in arm.runs]) for arm in arms],
+            "train_loss": [
+                _series(arm, [_binned(run, run.steps.train_loss, width) for run in arm.runs]) for arm in arms
+            ],
+            "grad_norm": [_series(arm, [_binned(run, run.steps.grad_norm, width) for run in arm.runs]) for arm in arms],
             "primary": [_series(arm, [_curve(run) for run in arm.runs]) for arm in arms],
             "gap": [{"control": p.control.label, "treatment": p.treatment.label, **_gap(p)} for p in pairs],
             "position": _by_position(arms),
@@ -41,7 +44,10 @@ def views(arms: list[Arm], pairs: list[Pair], data: dict[str, ArmData], runs: li
 
 
 def _series(arm: Arm, curves: list[tuple[Floats, Floats]]) -> Content:
-    """Mean, smallest and largest of `curves` (x, y), at the x that all of them have."""
+    """Mean, smallest and largest of `curves` (x, y), at the x that all of them have.
+
+    Where a seed is not finite there is no mean, but the extent of the others goes on.
+    """
     shared = sorted(set.intersection(*(set(x.tolist()) for x, _ in curves))) if curves else []
     values = np.array([[dict(zip(x.tolist(), y.tolist(), strict=True))[at] for at in shared] for x, y in curves])
     empty = not shared
@@ -50,14 +56,13 @@ def _series(arm: Arm, curves: list[tuple[Floats, Floats]]) -> Content:
         "seeds": len(curves),
         "x": shared,
         "mean": [] if empty else values.mean(axis=0).tolist(),
-        "low": [] if empty else values.min(axis=0).tolist(),
-        "high": [] if empty else values.max(axis=0).tolist(),
+        "low": [] if empty else np.fmin.reduce(values, axis=0).tolist(),
+        "high": [] if empty else np.fmax.reduce(values, axis=0).tolist(),
     }
 
 
-def _binned(run: Run, values: Floats) -> tuple[Floats, Floats]:
-    """A run's `values` as means over stretches of steps; x is the end of each, in steps."""
-    width = math.ceil(len(values) / POINTS)
+def _binned(run: Run, values: Floats, width: int) -> tuple[Floats, Floats]:
+    """A run's `values` as means over stretches of `width` steps; x is the end of each, in steps."""
     ends = np.append(np.arange(width, len(values), width), len(values))
     sums = np.add.reduceat(values, np.append(0, ends[:-1]))
     return run.steps.step[ends - 1], sums / np.diff(np.append(0, ends))
@@ -72,10 +77,7 @@ def _gap(pair: Pair) -> Content:
     """The difference over steps with its 95% interval."""
     sides = [[primary_curve(run) for run in arm.runs] for arm in (pair.control, pair.treatment)]
     shared = sorted(set.intersection(*(set(curve) for side in sides for curve in side)))
-    found = [
-        statistics.compare(*([curve[step] for curve in side] for side in sides))
-        for step in shared
-    ]  # fmt: skip
+    found = [statistics.compare(*([curve[step] for curve in side] for side in sides)) for step in shared]
     names = {"mean": "effect", "low": "low", "high": "high"}
     return {
         "x": shared,

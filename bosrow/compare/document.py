@@ -1,9 +1,10 @@
 """A report as plain blocks, which a page and a Markdown file show alike: neither says what the other does not."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-Tone = Literal["", "good", "bad", "dim"]
+Tone = Literal["", "good", "bad", "dim", "strong"]
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells in rows under `columns`; the first column is the rows' name. `note` stands below."""
+    """Cells in rows under `columns`; the first column is the rows' name. `note` stands below.
+
+    The first `text_columns` are words, the others numbers.
+    """
 
     title: str
     columns: list[str]
     rows: list[list[Cell]]
     note: str = ""
+    text_columns: int = 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Series:
 class Chart:
     """A figure. Kind `lines` draws lines with bands; `dots` draws points with bars, one row for each label of `rows`.
 
-    `caption` says how many seeds and items stand behind it.
+    `caption` says how many seeds and items stand behind it. Nothing is drawn beyond `least` and `most` in x.
     """
 
     name: str
@@ -68,6 +73,8 @@ class Chart:
     rows: list[str] = field(default_factory=list)
     log_x: bool = False
     reference: float | None = None
+    least: float = -math.inf
+    most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ class Report:
     headline: str
     sentence: str
     reasons: list[str]
+    caveats: list[str]
     decide: str
     sections: list[Section]
     footer: str

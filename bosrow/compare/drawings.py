@@ -49,7 +49,7 @@ def seed_chart(content: Content) -> list[Chart]:
     return [
         Chart(
             name="seeds",
-            title="Each seed, and the mean with its 95% interval",
+            title="Each seed, the mean and its 95% interval",
             caption=f"Small marks: seeds. {items}. Lower is better.",
             x_label="held-out bits per byte",
             y_label="",
@@ -206,6 +206,8 @@ def benchmark_charts(content: Content) -> list[Chart]:
                     series=[one for one in series if one.x],
                     kind="dots",
                     rows=labels,
+                    least=0.0,
+                    most=1.0,
                 )
             )
     return charts

@@ -37,6 +37,7 @@ def judge(
         "verdict": verdict,
         "sentence": _sentence(verdict, pairs, difference, reasons),
         "reasons": reasons,
+        "caveats": _caveats(comparisons, difference, measured, noise_floor(arms, pairs, primary), found),
         "primary": _primary_content(pairs, comparisons, primary),
         "to_decide": to_decide(pairs, primary, difference, verdict),
     }
@@ -81,8 +82,37 @@ def _reasons(
     return reasons
 
 
+def _caveats(
+    comparisons: list[Content], difference: Difference | None, measured: str, noise: Content, found: list[Mismatch]
+) -> list[str]:
+    """What a reader of the verdict should know in the same breath."""
+    caveats = []
+    if difference is not None and measured != "inconclusive":
+        items = comparisons[0]["figures"][PRIMARY]["over_items"]
+        if items is not None and items["low"] <= 0 <= items["high"]:
+            caveats.append(
+                f"Over the {items['items']:,} held-out documents the interval holds zero: others could turn the sign."
+            )
+        if abs(difference.effect) < difference.minimum_detectable:
+            caveats.append(
+                "The difference is smaller than what these seeds find reliably; such findings tend to be too large."
+            )
+    if noise["measured"] and difference is not None and abs(noise["effect"]) >= abs(difference.effect):
+        caveats.append("Two groups of seeds of one arm (A/A) differed by as much or more.")
+    shown = [mismatch.knob for mismatch in found if not mismatch.decisive]
+    if shown:
+        caveats.append(f"The runs also differ in {', '.join(shown)}: see the matched knobs.")
+    return caveats
+
+
 def _seeds(count: int) -> str:
     return f"{count} seed{'s' * (count != 1)}"
+
+
+def seeds_of(difference: Difference) -> str:
+    """The seeds behind a difference, in words."""
+    control, treatment = difference.control_seeds, difference.treatment_seeds
+    return f"{_seeds(control)} an arm" if control == treatment else f"{treatment} and {control} seeds"
 
 
 def _sentence(verdict: str, pairs: list[Pair], difference: Difference | None, reasons: list[str]) -> str:
@@ -92,13 +122,17 @@ def _sentence(verdict: str, pairs: list[Pair], difference: Difference | None, re
     names = f"{pair.treatment.label} against {pair.control.label}"
     if difference is None:
         return f"{names}: inconclusive, since there is no figure to compare."
-    bounds = f" (95% interval {difference.low:+.5f} to {difference.high:+.5f})" if math.isfinite(difference.low) else ""
-    effect = f"{difference.effect:+.5f} bits per byte{bounds}"
-    seeds = f"{difference.treatment_seeds} and {difference.control_seeds} seeds"
+    bounds = f" (95% interval {_signed(difference.low)} to {_signed(difference.high)})"
+    effect = f"{_signed(difference.effect)} bits per byte{bounds if math.isfinite(difference.low) else ''}"
+    seeds = seeds_of(difference)
     if verdict == "inconclusive":
         why = "by rule" if reasons else "the interval holds zero"
         return f"{names}: inconclusive, {why}; {effect}, {seeds}."
     return f"{pair.treatment.label} is {verdict} than {pair.control.label}: {effect}, {seeds}."
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.5f}".replace("-", "−")
 
 
 def _primary_content(pairs: list[Pair], comparisons: list[Content], primary: Figure) -> Content:
@@ -130,8 +164,8 @@ def to_decide(pairs: list[Pair], primary: Figure, difference: Difference | None,
         for count in PLANNED_SEEDS
     ]
     text = (
-        f"With {difference.control_seeds} and {difference.treatment_seeds} seeds and the deviation seen from seed to "
-        f"seed ({deviation:.5f}), a true difference of {difference.minimum_detectable:.5f} bits per byte is found in "
+        f"With {seeds_of(difference)} and the deviation seen from seed to seed ({deviation:.5f}), a true "
+        f"difference of {difference.minimum_detectable:.5f} bits per byte is found in "
         "80% of cases"
     )
     text += "; a smaller one may be there unseen." if verdict == "inconclusive" else "."

@@ -10,7 +10,8 @@ def markdown(report: Report, charts_folder: str) -> str:
     lines = [f"# {_escaped(report.title)}", "", f"**{report.verdict.capitalize()}**: {_escaped(report.headline)}.", ""]
     lines += [_escaped(report.sentence), ""]
     lines += [f"- {_escaped(reason)}" for reason in report.reasons]
-    lines += ["", _escaped(report.decide)]
+    lines += ["", _escaped(report.decide), ""]
+    lines += [f"- {_escaped(caveat)}" for caveat in report.caveats]
     for section in report.sections:
         lines += ["", f"## {_escaped(section.title)}"]
         for block in section.blocks:

@@ -35,32 +35,36 @@ li { margin: 3px 0; }
 .verdict.better .word { color: var(--good); } .verdict.worse .word { color: var(--bad); }
 .verdict .headline { font-size: 1.1rem; font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); } .dim { color: var(--soft); }
-p.question { font-weight: 600; margin-top: 14px; }
+.strong { font-weight: 600; } p.strong { margin-top: 14px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(350px, 100%), 1fr)); gap: 22px 28px;
   align-items: start; margin: 10px 0 16px; }
 figure { margin: 0; max-width: 460px; break-inside: avoid; }
 figcaption { font-size: 0.85rem; color: var(--soft); line-height: 1.4; }
 figcaption strong { display: block; color: var(--ink); font-size: 0.95rem; margin-bottom: 4px; }
 .caption { font-size: 0.85rem; color: var(--soft); margin-top: 4px; }
-table { border-collapse: collapse; width: 100%; font-size: 0.88rem; font-variant-numeric: tabular-nums; margin: 8px 0; }
+table { border-collapse: collapse; min-width: 55%; font-size: 0.88rem; font-variant-numeric: tabular-nums;
+  margin: 8px 0; }
 caption { text-align: left; font-weight: 600; padding: 6px 0; }
-th, td { text-align: right; padding: 5px 0 5px 14px; border-bottom: 1px solid var(--rule); vertical-align: top; }
+th, td { text-align: right; padding: 5px 0 5px 20px; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-table.text td, table.text th { text-align: left; }
+th:first-child, td:first-child { padding-left: 0; }
+th.words, td.words { text-align: left; min-width: 8em; }
+th, td { overflow-wrap: break-word; }
 td.number { white-space: nowrap; }
 footer { margin-top: 48px; padding-top: 12px; border-top: 1px solid var(--rule); font-size: 0.85rem;
   color: var(--soft); }
 @media (max-width: 760px) {
   body { padding: 18px 14px 40px; }
+  table { width: 100%; }
   table, tbody, tr, td, caption { display: block; }
   thead { display: none; }
   tr { padding: 8px 0; border-bottom: 1px solid var(--rule); }
   td, td:first-child { display: flex; justify-content: space-between; gap: 14px; border: 0; padding: 2px 0;
     text-align: right; }
   td.number { white-space: normal; }
+  td.words { text-align: right; min-width: 0; }
   td::before { content: attr(data-name); color: var(--soft); text-align: left; flex: 0 0 42%; }
-  td:first-child { font-weight: 600; justify-content: flex-start; text-align: left; }
+  td.words:first-child { font-weight: 600; justify-content: flex-start; text-align: left; }
   td:first-child::before { content: none; }
 }
 @media print {
@@ -72,6 +76,7 @@ footer { margin-top: 48px; padding-top: 12px; border-top: 1px solid var(--rule);
   tr, .verdict, li { break-inside: avoid; }
   table { font-size: 8.2pt; }
   th, td { padding-left: 8px; }
+  th.words, td.words { min-width: 6em; }
   td.number { white-space: normal; }
   .charts { grid-template-columns: repeat(2, 1fr); }
 }
@@ -101,17 +106,21 @@ def page(report: Report) -> str:
 
 
 def _verdict(report: Report) -> str:
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in report.reasons)
     parts = [
         f'<div class="verdict {escape(report.verdict)}">',
         f'<p class="word">{escape(report.verdict.capitalize())}</p>',
         f'<p class="headline">{escape(report.headline)}</p>',
         f"<p>{escape(report.sentence)}</p>",
-        f'<ul class="bad">{reasons}</ul>' if reasons else "",
+        f'<div class="bad">{_list(report.reasons)}</div>' if report.reasons else "",
         f"<p>{escape(report.decide)}</p>",
+        _list(report.caveats) if report.caveats else "",
         "</div>",
     ]
     return "".join(parts)
+
+
+def _list(items: list[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
 
 
 def _block(block: Block) -> str:
@@ -119,7 +128,7 @@ def _block(block: Block) -> str:
         case Text(text, tone):
             return f'<p class="{tone}">{escape(text)}</p>'
         case Items(items):
-            return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+            return _list(items)
         case Table():
             return _table(block)
         case Charts(charts):
@@ -137,16 +146,17 @@ def _table(table: Table) -> str:
     if not table.rows:
         return ""
     caption = f"<caption>{escape(table.title)}</caption>" if table.title else ""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
-    rows = "".join(
-        f"<tr>{''.join(_cell(cell, name) for cell, name in zip(row, table.columns, strict=True))}</tr>"
-        for row in table.rows
+    words = ["words" if place < table.text_columns else "" for place in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col" class="{kind}">{escape(column)}</th>'
+        for column, kind in zip(table.columns, words, strict=True)
     )
+    rows = "".join(f"<tr>{''.join(map(_cell, row, table.columns, words))}</tr>" for row in table.rows)
     note = f'<p class="caption">{escape(table.note)}</p>' if table.note else ""
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{note}"
 
 
-def _cell(cell: Cell, name: str) -> str:
+def _cell(cell: Cell, name: str, words: str) -> str:
     number = "number" if any(letter.isdigit() for letter in cell.text) and len(cell.text) < 24 else ""
-    kinds = f"{cell.tone} {number}".strip()
+    kinds = " ".join(filter(None, (cell.tone, words or number)))
     return f'<td class="{kinds}" data-name="{escape(name)}">{escape(cell.text)}</td>'

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bosrow.compare import chart
-from bosrow.compare.comparison import compare_runs
+from bosrow.compare.comparison import comparison_of
 from bosrow.compare.document import Chart, Charts, Report
 from bosrow.compare.markdown import markdown
 from bosrow.compare.options import CompareOptions
@@ -25,12 +25,12 @@ from bosrow.files import replace_file
 CHARTS = "charts"
 
 
-def compare(options: CompareOptions) -> None:
+def compare_runs(options: CompareOptions) -> None:
     """Compare the runs, write the report, print the verdict. Raises UserError before anything is written."""
     runs = [read_run(path) for path in options.runs]
     if options.out.exists() and not options.out.is_dir():
         raise OptionError(f"--out {options.out} is a file; a folder was required")
-    found = compare_runs(runs, control=options.control, treatment=options.treatment, strict=options.strict)
+    found = comparison_of(runs, control=options.control, treatment=options.treatment, strict=options.strict)
     content = plain(found)
     write_report(content, options.out)
     if options.json:
@@ -61,6 +61,7 @@ def report_of(content: dict[str, Any]) -> Report:
         headline=headline(content),
         sentence=content["sentence"],
         reasons=content["reasons"],
+        caveats=content["caveats"],
         decide=content["to_decide"]["text"],
         sections=sections(content),
         footer=f"bosrow {content['bosrow_version']}, from {seeds} runs. The numbers behind it: report.json.",
@@ -96,6 +97,7 @@ def summary(content: dict[str, Any], out: Path) -> list[str]:
     lines = [content["sentence"]]
     lines += [f"  inconclusive by rule: {reason}" for reason in content["reasons"]]
     lines.append(content["to_decide"]["text"])
+    lines += content["caveats"]
     lines += [f"differs: {one['knob']}" for one in content["knobs"]["different"]]
     lines += [f"{run['name']}: {'; '.join(run['ailments'])}" for run in content["runs"] if run["ailments"]]
     return [*lines, f"report: {out / 'report.html'}"]

@@ -13,7 +13,7 @@ from bosrow.compare.drawings import (
     training_charts,
 )
 from bosrow.compare.figures import PRIMARY
-from bosrow.compare.questions import interval, signed
+from bosrow.compare.questions import has_interval, interval, signed
 
 Content = dict[str, Any]
 DASH = "—"
@@ -25,7 +25,7 @@ def sections(content: Content) -> list[Section]:
         Section("The primary figure", _primary(content)),
         Section("The four questions", _questions(content)),
         Section("All figures", _figures(content)),
-        Section("Every pair of arms", _pairs(content)),
+        Section("The other pairs of arms", _pairs(content)),
         Section("Training", [Charts(training_charts(content))]),
         Section("At equal tokens, and at equal documents", _equal(content)),
         Section("Loss by place", _places(content)),
@@ -66,6 +66,13 @@ def figure(value: float | None, digits: int) -> str:
     return DASH if value is None else f"{value:,.{digits}f}"
 
 
+def bracketed(found: Content, digits: int) -> str:
+    """An effect with its interval, for a table."""
+    if not has_interval(found):
+        return signed(found["effect"], digits)
+    return f"{signed(found['effect'], digits)} [{signed(found['low'], digits)}, {signed(found['high'], digits)}]"
+
+
 def _tone(finding: str | None) -> Tone:
     return {"better": "good", "worse": "bad"}.get(finding or "", "")  # type: ignore[return-value]
 
@@ -101,18 +108,18 @@ def _primary(content: Content) -> list[Block]:
     ]
     found = content["primary"]
     if "effect" in found:
-        differences = [[Cell("over seeds (decides)"), Cell(interval(found, 5)), Cell(_seeds(found))]]
+        differences = [[Cell("over seeds (decides)"), Cell(bracketed(found, 5)), Cell(_seeds(found))]]
         if found["over_items"]:
             over = found["over_items"]
-            text = interval({**over, "effect": over["value"]}, 5)
+            text = bracketed({**over, "effect": over["value"]}, 5)
             differences.append([Cell("over documents"), Cell(text), Cell(f"{over['items']:,} documents")])
         if found["paired_by_seed"]:
             paired = found["paired_by_seed"]
-            differences.append([Cell("paired by seed"), Cell(interval(paired, 5)), Cell(f"{paired['pairs']} pairs")])
+            differences.append([Cell("paired by seed"), Cell(bracketed(paired, 5)), Cell(f"{paired['pairs']} pairs")])
         detectable = figure(found["minimum_detectable"], 5)
         differences.append([Cell("minimum detectable effect"), Cell(detectable), Cell(_seeds(found))])
         title = f"{found['treatment']} minus {found['control']}, bits per byte (negative is better)"
-        blocks.append(Table(title, ["", "difference", "from"], differences))
+        blocks.append(Table(title, ["", "difference [95% interval]", "from"], differences))
     return blocks
 
 
@@ -123,7 +130,7 @@ def _seeds(found: Content) -> str:
 def _questions(content: Content) -> list[Block]:
     blocks: list[Block] = []
     for number, question in enumerate(content["questions"], start=1):
-        blocks += [Text(f"{number}. {question['question']}", "dim"), Items(question["answers"])]
+        blocks += [Text(f"{number}. {question['question']}", "strong"), Items(question["answers"])]
     return blocks
 
 
@@ -150,45 +157,54 @@ def _stands_for(found: Content) -> str:
 
 def _figures(content: Content) -> list[Block]:
     labels = [arm["label"] for arm in content["arms"] if arm["seeds"]]
-    main = content["comparisons"][0] if content["comparisons"] else None
-    rows = []
-    for found in _in_order_of_protocol(content["figures"]):
-        result = main["figures"].get(found["key"]) if main else None
-        row = [Cell(found["title"]), *(Cell(_estimate(found["arms"][label], found["digits"])) for label in labels)]
-        if main:
-            finding = content["verdict"] if found["key"] == PRIMARY else result and result.get("finding")
-            row += [
-                Cell(interval(result, found["digits"]) if result else DASH, _tone(finding)),
-                _test_cell(found, result),
-            ]
-        rows.append([*row, Cell(_stands_for(found), "dim")])
-    crop = [_share(arm["crop_fraction"]) for arm in content["arms"] if arm["seeds"]]
-    rows.append(
+    figures = _in_order_of_protocol(content["figures"])
+    rows = [
         [
-            Cell("crop fraction of the data"),
-            *map(Cell, crop),
-            *([Cell(DASH)] * 2 if main else []),
-            Cell("ledger", "dim"),
+            Cell(found["title"]),
+            *(Cell(_estimate(found["arms"][label], found["digits"])) for label in labels),
+            Cell(_stands_for(found), "dim"),
         ]
-    )
-    columns = ["figure", *labels]
-    columns += [f"{main['treatment']} minus {main['control']}", "test"] if main else []
-    note = "Mean ± half of the 95% interval over seeds. Figures without a test describe and decide nothing."
-    warnings = [
-        Text(f"{found['title']}: {found['warning']}.", "bad") for found in content["figures"] if found["warning"]
+        for found in figures
     ]
-    return [*warnings, Table("", [*columns, "from"], rows, note)]
+    crop = [Cell(_share(arm["crop_fraction"])) for arm in content["arms"] if arm["seeds"]]
+    rows.append([Cell("crop fraction of the data"), *crop, Cell("ledger", "dim")])
+    note = "Mean ± half of the 95% interval over seeds."
+    blocks: list[Block] = [
+        Text(f"{found['title']}: {found['warning']}.", "bad") for found in figures if found["warning"]
+    ]
+    blocks.append(Table("", ["figure", *labels, "from"], rows, note))
+    if content["comparisons"]:
+        main = content["comparisons"][0]
+        known = [(found, main["figures"][found["key"]]) for found in figures if found["key"] in main["figures"]]
+        differences = [
+            [
+                Cell(found["title"]),
+                Cell(bracketed(result, found["digits"]), _tone(_finding(content, found, result))),
+                _test_cell(found, result),
+                Cell(figure(result["minimum_detectable"], found["digits"])),
+            ]
+            for found, result in known
+        ]
+        columns = ["figure", "difference [95% interval]", "test", "minimum detectable"]
+        title = f"{main['treatment']} minus {main['control']}"
+        blocks.append(Table(title, columns, differences, "Figures without a test describe and decide nothing."))
+    return blocks
+
+
+def _finding(content: Content, found: Content, result: Content) -> str | None:
+    """What a difference of the verdict's pair was found to be."""
+    return content["verdict"] if found["key"] == PRIMARY else result.get("finding")
 
 
 def _share(value: float | None) -> str:
     return DASH if value is None else f"{value:.1%}"
 
 
-def _test_cell(found: Content, result: Content | None) -> Cell:
-    if found["key"] == PRIMARY:
-        p = result["p_value"] if result else None
-        return Cell("primary, p " + _p(p))
-    if result is None or not found["tested"]:
+def _test_cell(found: Content, result: Content | None, *, main: bool = True) -> Cell:
+    """What the test of a figure says; `main`: in the verdict's pair, where the primary figure is tested alone."""
+    if main and found["key"] == PRIMARY:
+        return Cell(f"primary, p {_p(result['p_value'] if result else None)}")
+    if result is None or not found["tested"] or result["p_holm"] is None:
         return Cell("none", "dim")
     return Cell(f"{result['finding']}, p {_p(result['p_holm'])} (Holm)", _tone(result["finding"]))
 
@@ -200,32 +216,26 @@ def _p(value: float | None) -> str:
 
 
 def _pairs(content: Content) -> list[Block]:
-    if len(content["comparisons"]) < 2:
-        return []
     tested = [found for found in _in_order_of_protocol(content["figures"]) if found["tested"]]
     rows = []
-    for place, pair in enumerate(content["comparisons"]):
+    for pair in content["comparisons"][1:]:
         for found in tested:
             result = pair["figures"].get(found["key"])
-            if result is None or (found["key"] != PRIMARY and place > 0 and result["finding"] == "no difference found"):
+            if result is None or (found["key"] != PRIMARY and result["finding"] not in ("better", "worse")):
                 continue
-            finding = content["verdict"] if place == 0 and found["key"] == PRIMARY else result.get("finding")
             names = f"{pair['treatment']} minus {pair['control']}"
             rows.append(
                 [
                     Cell(names if not pair["question"] else f"{names} ({pair['question']})"),
                     Cell(found["title"]),
-                    Cell(interval(result, found["digits"]), _tone(finding)),
-                    _test_cell(found, result) if not (place and found["key"] == PRIMARY) else _other(result),
+                    Cell(bracketed(result, found["digits"]), _tone(result["finding"])),
+                    _test_cell(found, result, main=False),
                     Cell(figure(result["minimum_detectable"], found["digits"])),
                 ]
             )
-    note = "The primary figure of every pair, all tested figures of the first, and those of the others that differ."
-    return [Table("", ["pair", "figure", "difference", "test", "minimum detectable"], rows, note)]
-
-
-def _other(result: Content) -> Cell:
-    return Cell(f"{result['finding']}, p {_p(result['p_holm'])} (Holm)", _tone(result["finding"]))
+    note = "The primary figure of every other pair, and the tested figures in which the pair differs."
+    columns = ["pair", "figure", "difference [95% interval]", "test", "minimum detectable"]
+    return [Table("", columns, rows, note, text_columns=2)]
 
 
 def _equal(content: Content) -> list[Block]:
@@ -237,12 +247,12 @@ def _equal(content: Content) -> list[Block]:
                 Cell(f"{row['tokens']:,}"),
                 Cell(figure(row["control"], 5)),
                 Cell(figure(row["treatment"], 5)),
-                Cell(interval(row, 5)),
+                Cell(bracketed(row, 5)),
             ]
             for row in content["equal_tokens"]
         ]
         main = content["comparisons"][0]
-        columns = ["step", "tokens predicted", main["control"], main["treatment"], "difference"]
+        columns = ["step", "tokens predicted", main["control"], main["treatment"], "difference [95% interval]"]
         blocks.append(Table("At equal tokens: bits per byte during training", columns, rows))
     known = [view for view in content["equal_documents"] if not view["problem"]]
     rows = [
@@ -250,13 +260,13 @@ def _equal(content: Content) -> list[Block]:
             Cell(f"{view['treatment']} minus {view['control']}"),
             Cell(f"{view['documents']:,}"),
             Cell(f"{view['treatment_step']:,.0f} and {view['control_step']:,.0f}"),
-            Cell(interval(view, 5)),
+            Cell(bracketed(view, 5)),
             Cell(_seeds(view)),
         ]
         for view in known
     ]
     note = "An arm that saw as many documents earlier is compared before its learning rate has come down."
-    columns = ["pair", "documents seen", "at steps", "difference in bits per byte", "from"]
+    columns = ["pair", "documents seen", "at steps", "difference in bits per byte [95% interval]", "from"]
     blocks.append(Table("At equal documents", columns, rows, note))
     unknown = {view["problem"] for view in content["equal_documents"]} - {""}
     return blocks + [Text(f"No view at equal documents: {problem}.", "dim") for problem in sorted(unknown)]
@@ -291,7 +301,7 @@ def _benchmarks(content: Content) -> list[Block]:
             chance = figure(one["chance"], 3)
             items = _over_items(content, one["key"])
             rows.append([Cell(f"{title}, {bos}"), *estimates, Cell(chance), Cell(items), Cell(_stands_for(one), "dim")])
-    columns = ["benchmark", *labels, "chance", "difference over items", "from"]
+    columns = ["benchmark", *labels, "chance", "difference over items [95% interval]", "from"]
     note = "Difference over items: the verdict's pair, bootstrap over items, paired, of the means over seeds."
     return [Charts(benchmark_charts(content)), Table("", columns, rows, note)]
 
@@ -299,7 +309,7 @@ def _benchmarks(content: Content) -> list[Block]:
 def _over_items(content: Content, key: str) -> str:
     result = content["comparisons"][0]["figures"].get(key) if content["comparisons"] else None
     over = result and result["over_items"]
-    return interval({**over, "effect": over["value"]}, 4) if over else DASH
+    return bracketed({**over, "effect": over["value"]}, 4) if over else DASH
 
 
 def _noise(content: Content) -> list[Block]:
@@ -393,7 +403,7 @@ def _runs(content: Content) -> list[Block]:
                 Cell(ill or "ended well", "bad" if ill else "dim"),
             ]
         )
-    return [Table("", ["run", "arm", "seed", "steps", "bits per byte", "training loss", "state"], rows)]
+    return [Table("", ["run", "arm", "seed", "steps", "bits per byte", "training loss", "state"], rows, text_columns=2)]
 
 
 def _knobs(content: Content) -> list[Block]:
@@ -404,7 +414,7 @@ def _knobs(content: Content) -> list[Block]:
         blocks.append(Text(f"Differs: {one['knob']} ({kind}): {values}.", "bad"))
     same = content["knobs"]["same"]
     rows = [[Cell(name), Cell(_value(value))] for name, value in same.items()]
-    return [*blocks, Table("The same in all runs", ["knob", "value"], rows)]
+    return [*blocks, Table("The same in all runs", ["knob", "value"], rows, text_columns=2)]
 
 
 def _value(value: Any) -> str:
@@ -418,5 +428,6 @@ def headline(content: Content) -> str:
     primary = content["primary"]
     if primary.get("effect") is None:
         return "no difference was measured"
-    relative = f" ({primary['relative']:+.2%})" if primary.get("relative") is not None else ""
+    relative = primary.get("relative")
+    relative = f" ({signed(100 * relative, 2)}%)" if relative is not None else ""
     return f"{signed(primary['effect'], 5)} bits per byte{relative}"
