@@ -23,7 +23,26 @@ def _lines(content: Content, series: list[Content]) -> list[Series]:
 
 
 def _seeds(series: list[Content]) -> str:
-    return ", ".join(f"{one['arm']} {one['seeds']}" for one in series)
+    """How many seeds stand behind the lines, in words."""
+    counts = {one["seeds"] for one in series}
+    if len(counts) == 1:
+        return f"{counts.pop()} seeds each"
+    return ", ".join(f"{one['seeds']} seeds of {one['arm']}" for one in series)
+
+
+def _gaps(content: Content, gaps: list[Content]) -> list[Series]:
+    """A line for each pair, in the treatment's colour; the verdict's pair, the first, with its interval."""
+    colours = numbers_of_arms(content)
+    gaps = [gap for gap in gaps if len(gap["x"]) > 1]
+    used: set[int] = set()
+    series = []
+    for place, gap in enumerate(gaps):
+        colour = colours[gap["treatment"]]
+        colour = colour if colour not in used else len(colours) + place
+        used.add(colour)
+        bounds = (gap["low"], gap["high"]) if place == 0 else ([], [])
+        series.append(Series(f"{gap['treatment']} minus {gap['control']}", colour, gap["x"], gap["mean"], *bounds))
+    return series
 
 
 def seed_chart(content: Content) -> list[Chart]:
@@ -62,33 +81,25 @@ def seed_chart(content: Content) -> list[Chart]:
 
 def gap_chart(content: Content) -> list[Chart]:
     """The difference over steps."""
-    colours = numbers_of_arms(content)
-    gaps = [gap for gap in content["curves"]["gap"] if len(gap["x"]) > 1]
-    series = [
-        Series(
-            f"{gap['treatment']} minus {gap['control']}",
-            colours[gap["treatment"]] if place == 0 else len(colours) + place,
-            gap["x"],
-            gap["mean"],
-            gap["low"] if place == 0 else [],
-            gap["high"] if place == 0 else [],
-        )
-        for place, gap in enumerate(gaps)
-    ]
+    gaps = content["curves"]["gap"]
+    series = _gaps(content, gaps)
     if not series:
         return []
-    seeds = " + ".join(map(str, reversed(gaps[0]["seeds"])))
     return [
         Chart(
             name="gap",
             title="The gap during training",
-            caption=f"Band: 95% interval over {seeds} seeds, of the first pair. Below zero is better.",
+            caption=f"Band: 95% interval of the first pair, {_pair_seeds(gaps[0])}. Below zero is better.",
             x_label="optimizer step",
             y_label="difference, bits per byte",
             series=series,
             reference=0.0,
         )
     ]
+
+
+def _pair_seeds(gap: Content) -> str:
+    return f"{gap['seeds'][1]} + {gap['seeds'][0]} seeds"
 
 
 def plan_chart(content: Content) -> list[Chart]:
@@ -125,7 +136,7 @@ def training_charts(content: Content) -> list[Chart]:
         Chart(
             name=name,
             title=title,
-            caption=f"{note} Bands: smallest to largest seed; seeds: {_seeds(curves[name])}.",
+            caption=f"{note} Bands: smallest to largest seed, {_seeds(curves[name])}.",
             x_label="optimizer step",
             y_label=unit,
             series=lines,
@@ -135,40 +146,45 @@ def training_charts(content: Content) -> list[Chart]:
     ]
 
 
-def position_charts(content: Content) -> list[Chart]:
-    """The loss by position in the row, a chart for each val set."""
-    return [
-        Chart(
-            name=f"position_{number}",
-            title=f"By position, on {one['policy']} rows ({one['rows_of']})",
-            caption=f"{one['rows']:,} rows; bands: smallest to largest seed; seeds: {_seeds(one['series'])}.",
-            x_label="position in the row",
-            y_label="nats a token",
-            series=_lines(content, one["series"]),
-            log_x=True,
+def place_charts(content: Content) -> list[Chart]:
+    """The loss by position in the row, for each val set, and by distance from the document's start, with gaps."""
+    charts = []
+    for number, one in enumerate(content["curves"]["position"]):
+        what = f"on {one['policy']} rows ({one['rows_of']})"
+        charts += _place(
+            content, one, f"position_{number}", f"By position, {what}", "position in the row", f"{one['rows']:,} rows"
         )
-        for number, one in enumerate(content["curves"]["position"])
-    ]
+    distance = content["curves"]["distance"]
+    if distance["series"]:
+        items = f"{distance['documents']:,} held-out documents"
+        charts += _place(
+            content, distance, "distance", "By distance from the document's start", "tokens from the start", items
+        )
+    return charts
 
 
-def distance_chart(content: Content) -> list[Chart]:
-    """The loss of held-out documents by distance from their start."""
-    found = content["curves"]["distance"]
-    lines = _lines(content, found["series"])
-    if not lines:
-        return []
-    return [
-        Chart(
-            name="distance",
-            title="By distance from the document's start",
-            caption=f"{found['documents']:,} held-out documents; bands: smallest to largest seed; "
-            f"seeds: {_seeds(found['series'])}.",
-            x_label="tokens from the start",
-            y_label="nats a token",
-            series=lines,
-            log_x=True,
+def _place(content: Content, found: Content, name: str, title: str, x_label: str, items: str) -> list[Chart]:
+    charts = []
+    if lines := _lines(content, found["series"]):
+        caption = f"{items}; bands: smallest to largest seed, {_seeds(found['series'])}."
+        charts.append(Chart(name, title, caption, x_label, "nats a token", lines, log_x=True))
+    if gaps := _gaps(content, found["gaps"]):
+        caption = (
+            f"{items}; band: 95% interval of the first pair, {_pair_seeds(found['gaps'][0])}, at each point alone."
         )
-    ]
+        charts.append(
+            Chart(
+                f"{name}_gap",
+                f"{title}: gap",
+                caption,
+                x_label,
+                "difference, nats a token",
+                gaps,
+                log_x=True,
+                reference=0.0,
+            )
+        )
+    return charts
 
 
 def benchmark_charts(content: Content) -> list[Chart]:

@@ -21,8 +21,8 @@ def markdown(report: Report, charts_folder: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is: no markup, no HTML, one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    """Text that Markdown shows as it is: no markup, no HTML, one line. Within a word an underscore is no markup."""
+    return re.sub(r"([\\`*\[\]<>|#]|\b_|_\b|(?<!\w)_)", r"\\\1", " ".join(text.split()))
 
 
 def _block(block: Block, charts_folder: str) -> list[str]:

@@ -5,10 +5,9 @@ from typing import Any
 from bosrow.compare.document import Block, Cell, Charts, Items, Section, Table, Text, Tone
 from bosrow.compare.drawings import (
     benchmark_charts,
-    distance_chart,
     gap_chart,
+    place_charts,
     plan_chart,
-    position_charts,
     seed_chart,
     training_charts,
 )
@@ -273,7 +272,7 @@ def _equal(content: Content) -> list[Block]:
 
 
 def _places(content: Content) -> list[Block]:
-    return [Charts([*position_charts(content), *distance_chart(content)])]
+    return [Charts(place_charts(content))]
 
 
 def _two_by_two(content: Content) -> list[Block]:
