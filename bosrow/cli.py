@@ -42,6 +42,9 @@ VERBS = {
         "bosrow.train.trace:trace",
         "say which documents a row or a training step held, and back",
     ),
+    "inspect": Verb(
+        "bosrow.data.view_options:InspectOptions", "bosrow.data.inspect:inspect", "show a prepared data set to a person"
+    ),
     "verify": Verb("bosrow.data.options:VerifyOptions", "bosrow.data.verify:verify", "check a prepared data set"),
     "train": Verb(
         "bosrow.train.options:TrainOptions", "bosrow.train.loop:train", "train GPT-2 on a prepared data set", "train"

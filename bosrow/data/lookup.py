@@ -134,7 +134,24 @@ class Provenance:
                 for placed in self._placed(split, first, self._read(_beside(shard.name), [("row", "in", inside)])):
                     found[placed.row].append(placed)
             first += shard.rows
+        for row, pieces in found.items():
+            self._check_row(split, row, pieces)
         return found
+
+    def _check_row(self, split: str, row: int, pieces: list[PlacedPiece]) -> None:
+        """Raise DataSetError unless the pieces, one behind the other, make up a row."""
+        end = 0
+        for placed in pieces:
+            if placed.column != end or placed.piece.document >= self.documents:
+                break
+            end += placed.piece.length
+        else:
+            if end == self.manifest.row_tokens:
+                return
+        raise DataSetError(
+            f"the provenance of {split} row {row} in {self.data_dir} does not make up a row of "
+            f"{self.manifest.row_tokens:,} tokens; the data set is damaged"
+        )
 
     def pieces_of_document(self, document: int) -> list[PlacedPiece]:
         """Where a document is, in order of its offsets; empty if no row holds any of it."""
@@ -241,7 +258,21 @@ class Provenance:
                 f"{self.data_dir / FOLDER / name} has {file.metadata.num_rows:,} lines, "
                 f"meta.json says {self._rows[name]:,}; the data set is damaged"
             )
+        lacking = _columns_of(name) - set(file.schema_arrow.names)
+        if lacking:
+            file.close()
+            raise DataSetError(
+                f"{self.data_dir / FOLDER / name} lacks the columns {', '.join(sorted(lacking))}; "
+                "it was made by another version of bosrow: prepare the data set again"
+            )
         return file
+
+
+def _columns_of(name: str) -> set[str]:
+    """The columns that a provenance file must have."""
+    if name.startswith("documents_"):
+        return {"document", "source_file", "source_row", "tokens", "split"}
+    return set(PIECE.names or ()) - ({"row", "column"} if name.endswith("_tail.parquet") else set())
 
 
 def _beside(shard: str) -> str:

@@ -20,6 +20,7 @@ from bosrow.data.packing import make_policy
 from bosrow.data.policy import Row
 from bosrow.data.pool import open_pool
 from bosrow.data.source import find_source
+from bosrow.data.summary import percent
 from bosrow.data.survey import Columns, Survey, survey_pieces
 from bosrow.data.tokenizer_file import open_tokenizer
 from bosrow.data.units import Position
@@ -27,10 +28,17 @@ from bosrow.data.view_options import PoliciesOptions
 from bosrow.data.worker import Task
 from bosrow.errors import SourceError
 
-ADVICE = (
-    "Which for what: keep loses nothing and starts every row with BOS, so it is the one to take unless you repeat a "
-    "recipe; crop is nanochat's, crop-long-first loses less of long documents, stream is the usual baseline."
+LEGEND = (
+    "lost: tokens that no row will hold. docs cut: documents in several pieces, or cropped. cuts/least: cuts as a "
+    "multiple of those that no packing without loss can avoid. context: tokens of its own document before a "
+    "predicted token, on average."
 )
+ADVICE = {
+    "keep": "loses nothing, each row starts with BOS: take it if in doubt",
+    "crop": "nanochat's rule; what does not fit is lost: to repeat a recipe",
+    "crop-long-first": "as crop, but long documents take a row each: loses less",
+    "stream": "loses nothing, rows start anywhere: the usual baseline",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,20 +127,24 @@ def policies(options: PoliciesOptions) -> None:
         soft_wrap=True,
     )
     console.print(policy_table(figures))
-    console.print(f"\n{ADVICE}")
+    console.print(f"\n[dim]{LEGEND}[/dim]\n")
+    advice = Table.grid(padding=(0, 2))
+    for policy, words in ADVICE.items():
+        advice.add_row(policy, words)
+    console.print(advice)
 
 
 def policy_table(figures: Sequence[PolicyFigures]) -> Table:
     """The figures for people, a line for each policy."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("policy", no_wrap=True)
-    for heading in ("tokens lost", "documents cut", "cuts a document", "cuts / least", "rows", "mean context"):
-        table.add_column(heading, justify="right")
+    for heading in ("lost", "docs cut", "cuts/doc", "cuts/least", "rows", "context"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in figures:
         table.add_row(
             line.policy,
-            f"{line.lost:.1%}",
-            f"{line.documents_cut:.1%}",
+            percent(line.lost),
+            percent(line.documents_cut),
             f"{line.cuts_per_document:.2f}",
             "–" if line.cuts_over_least is None else f"{line.cuts_over_least:.2f}",
             f"{line.rows:,}",

@@ -23,12 +23,13 @@ from bosrow.data.options import LOSSLESS, PrepareOptions
 from bosrow.data.packer import Packer
 from bosrow.data.packing import make_policy
 from bosrow.data.pool import open_pool
-from bosrow.data.progress import Progress, print_summary
+from bosrow.data.progress import Progress
 from bosrow.data.provenance import FOLDER as PROVENANCE
 from bosrow.data.provenance import DocumentLog, PieceLog
 from bosrow.data.shards import ShardWriter
 from bosrow.data.source import Source, find_source
 from bosrow.data.state import STATE, read_state, write_state
+from bosrow.data.summary import print_summary
 from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import FileTokenizer, dataset_tokenizer, open_tokenizer
 from bosrow.data.units import Position, Unit

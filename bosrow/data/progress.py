@@ -1,4 +1,4 @@
-"""What a preparation shows while it runs, and the summary at its end.
+"""What a preparation shows while it runs.
 
 On a terminal one live line; elsewhere a line every `LINE_SECONDS`. Measuring memory walks /proc, so it is done
 once a line, never once a batch.
@@ -6,13 +6,11 @@ once a line, never once a batch.
 
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -76,15 +74,13 @@ class Progress:
 
     def _line(self, seconds: float) -> str:
         run, tokens = self.run, self._tokens_read()
-        ledgers = run.ledgers.values()
-        placed, cropped = sum(x.tokens_placed for x in ledgers), sum(x.tokens_cropped for x in ledgers)
         share = run.share - self.share_before
         parts = [
             f"{run.share:4.0%}",
             f"{run.documents:,} docs ({(run.documents - self.documents_before) / seconds:,.0f}/s)",
             f"{tokens / 1e6:,.1f}M tokens ({(tokens - self.tokens_before) / seconds / 1e6:,.2f}M/s)",
-            f"{sum(x.rows for x in ledgers):,} rows",
-            f"cropped {cropped / max(1, placed + cropped):.1%}",
+            f"{sum(ledger.rows for ledger in run.ledgers.values()):,} rows",
+            self._where_tokens_are(tokens),
             f"queue {self.pool.waiting_units}",
             f"memory {memory_bytes() / 2**20:,.0f} MiB",
         ]
@@ -92,33 +88,19 @@ class Progress:
             parts.append(f"ETA {_clock(seconds * (1 - run.share) / share)}")
         return " · ".join(parts)
 
+    def _where_tokens_are(self, read: int) -> str:
+        """The ledger so far, in shares of the tokens read."""
+        ledgers = self.run.ledgers.values()
+        held = sum(packer.waiting(split)[0] for packer in self.run.packers.values() for split in self.run.ledgers)
+        parts = {
+            "in rows": sum(ledger.tokens_placed for ledger in ledgers),
+            "cropped": sum(ledger.tokens_cropped for ledger in ledgers),
+            "held": held,
+        }
+        return ", ".join(f"{tokens / max(1, read):.1%} {name}" for name, tokens in parts.items() if tokens)
+
 
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
-
-
-def print_summary(folder: Path, meta: dict[str, Any]) -> None:
-    """Tell a person what was made, what it cost, where it is, and what to do next."""
-    own = meta["bosrow"]
-    console = Console(highlight=False)
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column()
-    rows = {split: ledger["rows"] for split, ledger in own["ledger"].items()}
-    read = sum(ledger["tokens_read"] for ledger in own["ledger"].values())
-    table.add_row("documents", f"{meta['docs_processed']:,}")
-    table.add_row("tokens read", f"{read:,}")
-    table.add_row(
-        "rows", f"{rows['train']:,} train + {rows['val']:,} val, of {meta['row_tokens']:,} tokens ({own['policy']})"
-    )
-    table.add_row("cropped", f"{meta['tokens_cropped_total']:,} tokens, {meta['crop_fraction']:.1%}")
-    table.add_row(
-        "speed",
-        f"{meta['throughput_tokens_per_sec']:,} tokens/s, {meta['elapsed_seconds']:.1f} s",
-    )
-    table.add_row("files", f"{meta['num_shards_total']} shards and meta.json in {folder}")
-    console.print()
-    console.print(table)
-    console.print(f"\nnext: bosrow train --data_dir {folder}", soft_wrap=True)

@@ -6,7 +6,7 @@ turn the direction of text) are shown as pictures of themselves.
 
 import itertools
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,13 +25,13 @@ Decode = Callable[[npt.NDArray[np.uint16]], str]
 
 @dataclass(frozen=True, kw_only=True)
 class PieceText:
-    """A piece with its text. Without provenance `document` is unknown, and so is what was cut.
+    """A piece with its text. Without provenance `info` is None, and what was cut is not known.
 
     `bos` says whose BOS the piece begins with, if with any; `before` and `after` are how many tokens of the
     document stand before and after this piece, elsewhere or nowhere.
     """
 
-    document: int | None
+    info: DocumentInfo | None
     column: int
     length: int
     text: str
@@ -46,8 +46,8 @@ def printable(text: str) -> str:
 
 
 def _picture(character: str) -> str:
-    if unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp"):
-        return character
+    if unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp") and character not in "\ufffe\uffff":
+        return character  # these two, which are no characters, would end an SVG file
     if character in "\u200c\u200d\u00ad":  # joiners and soft hyphens, which spelling needs
         return character
     code = ord(character)
@@ -74,41 +74,43 @@ def decoder_of(data_dir: Path, manifest: Manifest) -> Decode:
 def text_of_pieces(
     rows: Rows, row: int, pieces: list[PlacedPiece], documents: dict[int, DocumentInfo], decode: Decode
 ) -> list[PieceText]:
-    """The pieces of a row with their text. Raises DataSetError if they do not make up the row."""
+    """The pieces of a row with their text."""
     tokens = rows[row]
-    if sum(placed.piece.length for placed in pieces) != len(tokens):
-        raise DataSetError(f"the provenance of {rows.split} row {row} does not fit the row; the data set is damaged")
     found = []
     for placed in pieces:
-        piece = placed.piece
+        piece, info = placed.piece, documents[placed.piece.document]
         begins = piece.offset == 0 or piece.added_bos
         inside = tokens[placed.column + begins : placed.column + piece.length]
-        end = piece.offset + piece.length - piece.added_bos
         found.append(
             PieceText(
-                document=piece.document,
+                info=info,
                 column=placed.column,
                 length=piece.length,
                 text=decode(inside),
                 bos="added" if piece.added_bos else "own" if begins else None,
                 before=piece.offset,
-                after=documents[piece.document].tokens - end,
+                after=info.tokens - (piece.offset + piece.length - piece.added_bos),
             )
         )
     return found
 
 
-def text_of_row(rows: Rows, row: int, provenance: Provenance | None, decode: Decode) -> list[PieceText]:
-    """The text of a row; without provenance its pieces are the stretches from BOS to BOS."""
-    if provenance is not None:
-        pieces = provenance.pieces_of_row(rows.split, row)
-        documents = provenance.documents_of(placed.piece.document for placed in pieces)
-        return text_of_pieces(rows, row, pieces, documents, decode)
+def texts_of_rows(
+    rows: Rows, numbers: Sequence[int], provenance: Provenance | None, decode: Decode
+) -> dict[int, list[PieceText]]:
+    """The text of each of the rows `numbers`; without provenance its pieces are the stretches from BOS to BOS."""
+    if provenance is None:
+        return {row: _stretches(rows, row, decode) for row in numbers}
+    pieces_of = provenance.pieces_of_rows(rows.split, numbers)
+    documents = provenance.documents_of(placed.piece.document for pieces in pieces_of.values() for placed in pieces)
+    return {row: text_of_pieces(rows, row, pieces_of[row], documents, decode) for row in numbers}
+
+
+def _stretches(rows: Rows, row: int, decode: Decode) -> list[PieceText]:
     tokens, starts = rows[row], rows.starts(row).tolist()
-    bounds = sorted({0, *starts, len(tokens)})
     found = []
-    for begin, end in itertools.pairwise(bounds):
+    for begin, end in itertools.pairwise(sorted({0, *starts, len(tokens)})):
         own = begin in starts
         text = decode(tokens[begin + own : end])
-        found.append(PieceText(document=None, column=begin, length=end - begin, text=text, bos="own" if own else None))
+        found.append(PieceText(info=None, column=begin, length=end - begin, text=text, bos="own" if own else None))
     return found

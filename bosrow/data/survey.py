@@ -7,7 +7,7 @@ The context of a predicted token is the number of earlier tokens of its own docu
 is no token of a document, and a predicted BOS has no context.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,12 @@ import numpy.typing as npt
 from bosrow.data.ledger import Ledger
 from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import SPLITS, Manifest
+from bosrow.data.rows import Rows
 from bosrow.errors import DataSetError
 
 ROWS_AT_ONCE = 1 << 16
+
+COUNTS = ("pieces_per_row", "starts", "added_starts", "stretches")
 
 Counts = npt.NDArray[np.int64]
 Columns = Mapping[str, npt.NDArray[Any]]  # row, column, length, document, offset, added_bos of many pieces
@@ -83,15 +86,69 @@ def _sums_from_the_right(counts: Counts) -> Counts:
     return np.cumsum(counts[::-1])[::-1]
 
 
-def survey(provenance: Provenance) -> Survey:
-    """Survey a data set, both splits together. Raises DataSetError if the provenance does not fit its rows."""
+def survey(provenance: Provenance, rows_done: Callable[[int], None] = lambda rows: None) -> Survey:
+    """Survey a data set, both splits together; `rows_done` hears of progress.
+
+    Raises DataSetError if the provenance does not fit the rows.
+    """
     manifest = provenance.manifest
+
+    def pieces(split: str) -> Iterator[Columns]:
+        before = 0
+        for columns in provenance.columns(split):
+            yield columns
+            last = int(columns["row"].max(initial=before))
+            rows_done(last - before)
+            before = last
+
     return survey_pieces(
-        [(manifest.rows_of(split), provenance.columns(split)) for split in SPLITS],
+        [(manifest.rows_of(split), pieces(split)) for split in SPLITS],
         provenance.lengths().astype(np.int64),
         manifest.row_tokens,
         stream=manifest.policy == "stream",
     )
+
+
+def survey_rows(rows: Iterable[Rows]) -> Survey:
+    """Survey the rows of a data set without provenance: what its BOS tell. Reads every shard once.
+
+    Documents are not known, so `lengths`, `in_rows` and `cuts` are empty, and a BOS that was added after a cut counts
+    as the start of a document.
+    """
+    surveys = [
+        survey_pieces([(len(split), _bos_pieces(split))], np.zeros(1, np.int64), split.row_tokens, stream=False)
+        for split in rows
+    ]
+    nothing = np.empty(0, np.int64)
+    return Survey(
+        rows=sum(one.rows for one in surveys),
+        row_tokens=surveys[0].row_tokens,
+        lengths=nothing,
+        in_rows=nothing,
+        cuts=nothing,
+        **{name: sum(getattr(one, name) for one in surveys) for name in COUNTS},
+    )
+
+
+def _bos_pieces(rows: Rows) -> Iterator[Columns]:
+    """Stretches from BOS to BOS as pieces of one nameless document; offset 1 says that none begins there."""
+    for first in range(0, len(rows), ROWS_AT_ONCE // 16):
+        tokens = rows[first : first + ROWS_AT_ONCE // 16]
+        begins = tokens == rows.manifest.bos_token_id
+        own = begins.copy()
+        begins[:, 0] = True
+        row, column = np.nonzero(begins)
+        end = np.append(column[1:], 0)
+        end[end == 0] = rows.row_tokens  # the next stretch begins the next row
+        nothing = np.zeros(len(row), np.int64)
+        yield {
+            "row": row + first,
+            "column": column,
+            "length": end - column,
+            "document": nothing,
+            "offset": (~own[row, column]).astype(np.int64),
+            "added_bos": nothing.astype(bool),
+        }
 
 
 def survey_pieces(
@@ -138,13 +195,19 @@ def survey_pieces(
 
 def survey_stream(lengths: Counts, row_tokens: int) -> Survey:
     """What stream packing would make of documents of these lengths, in this order."""
+    rows = _stream_rows(lengths, row_tokens)
+    return survey_pieces([(rows, stream_pieces(lengths, row_tokens))], lengths, row_tokens, stream=True)
+
+
+def _stream_rows(lengths: Counts, row_tokens: int) -> int:
+    return max(0, (int(lengths.sum()) - 1) // (row_tokens - 1))
+
+
+def stream_pieces(lengths: Counts, row_tokens: int, most_rows: int | None = None) -> Iterator[Columns]:
+    """The pieces of the rows (or of the first `most_rows`) that stream packing would make, many at a time."""
     ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    rows = max(0, (total - 1) // (row_tokens - 1))
-    return survey_pieces([(rows, _stream_pieces(lengths, ends, rows, row_tokens))], lengths, row_tokens, stream=True)
-
-
-def _stream_pieces(lengths: Counts, ends: Counts, rows: int, row_tokens: int) -> Iterator[Columns]:
+    rows = _stream_rows(lengths, row_tokens)
+    rows = rows if most_rows is None else min(rows, most_rows)
     for begin in range(0, rows, ROWS_AT_ONCE):
         row = np.arange(begin, min(begin + ROWS_AT_ONCE, rows))
         left = row * (row_tokens - 1)

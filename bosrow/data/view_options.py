@@ -49,13 +49,25 @@ class InspectOptions:
     """Options of `bosrow inspect`."""
 
     data_dir: Path = option(positional=True, help="a folder made by 'bosrow prepare'")
-    rows: int = option(1, help="how many rows to show as text, evenly spaced over the split")
+    rows: int | None = option(
+        None, help="how many rows to show as text, evenly spaced over the split (default: 1; on a page 8)"
+    )
     split: Literal["train", "val"] = option("train", help="the split of these rows")
     html: Path | None = option(None, metavar="FILE", help="write one self-contained page instead")
+    svg: Path | None = option(None, metavar="FILE", help="write a picture of a few rows beside stream packing instead")
     json: bool = option(False, help="print one JSON object")
 
     def __post_init__(self) -> None:
-        if self.rows < 0:
+        if self.rows is not None and self.rows < 0:
             raise OptionError(f"--rows is {self.rows}; it must be at least 0")
-        if self.json and self.html:
-            raise OptionError("--json and --html are two ways to show a data set; give one of them")
+        ways = [f"--{name}" for name in ("html", "svg", "json") if getattr(self, name)]
+        if len(ways) > 1:
+            raise OptionError(f"{' and '.join(ways)} are ways to show a data set; give one of them")
+        for path in (self.html, self.svg):
+            if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+                raise OptionError(f"{path} cannot be written: give the name of a file in a folder that exists")
+
+    @property
+    def rows_shown(self) -> int:
+        """How many rows to show as text."""
+        return (8 if self.html else 1) if self.rows is None else self.rows
