@@ -18,7 +18,7 @@ DATA_DIR := data/$(notdir $(DATASET))$(if $(CONFIG),_$(CONFIG))_bosrow
 SOURCE := --dataset $(DATASET) $(if $(CONFIG),--config $(CONFIG))
 endif
 
-.PHONY: help data train test bench soak clean
+.PHONY: help data train picture test bench soak clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,13 +30,18 @@ help: ## list the targets
 data: $(VENV)/.core $(if $(DATASET),,$(SAMPLE)) ## prepare the sample (or DATASET= CONFIG= of the Hub) and verify it
 	$(BIN)/bosrow prepare $(SOURCE) --out_dir $(DATA_DIR) --seq_len 1024 $(FLAGS)
 	$(BIN)/bosrow verify $(DATA_DIR)
-	@$(if $(DATASET),,echo "next: make train")
+	$(if $(DATASET),,$(BIN)/bosrow policies --dataset json --data_files $(SAMPLE) --seq_len 1024)
+	@$(if $(DATASET),,echo; echo "next: make train, or see the rows: .venv/bin/bosrow inspect $(DATA_DIR)")
 
 train: $(VENV)/.train ## train a small GPT-2 on the sample, on the CPU, in about three minutes
 	@test -e data/sample_bosrow/meta.json || $(MAKE) --no-print-directory data DATASET= FLAGS=
 	$(BIN)/bosrow train --data_dir data/sample_bosrow --device cpu --n_layer 4 --n_head 4 --n_embd 128 \
 	  --micro_batch_size 4 --total_batch_tokens 8192 --max_train_steps 60 --learning_rate 3e-3 --warmup_iters 10 \
 	  --eval_every 20 --sample_every 60 --save_every 60 $(FLAGS)
+
+picture: $(VENV)/.core $(SAMPLE) ## draw the README's picture of rows, docs/rows.svg, from the sample
+	$(BIN)/bosrow prepare $(SOURCE) --policy keep --out_dir data/sample_keep --seq_len 1024 $(FLAGS)
+	$(BIN)/bosrow inspect data/sample_keep --svg docs/rows.svg
 
 test: $(VENV)/.dev ## check style and types, and run all tests but the long ones
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Debian's Chromium over its own pipe: a page at a given width, light or dark, measured and photographed.
 
-The protocol is Chrome DevTools' (chromedevtools.github.io/devtools-protocol): JSON objects that end with a zero byte, on
-file descriptors 3 and 4. Nothing listens on a port. Scripts run beside the page's content security policy.
+The protocol is Chrome DevTools' (chromedevtools.github.io/devtools-protocol): JSON objects that end with a zero byte,
+on file descriptors 3 and 4. Nothing listens on a port. Scripts run beside the page's content security policy.
 """
 
 import json
@@ -129,7 +129,7 @@ class Browser:
 # Texts that lie on each other: boxes of the leaves of HTML and of SVG text that share more than two pixels both ways.
 OVERLAPPING_TEXTS = """(() => {
   const boxes = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.body || document.documentElement, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
     if (!node.data.trim() || node.parentElement.closest("title, style")
@@ -137,7 +137,8 @@ OVERLAPPING_TEXTS = """(() => {
     const range = document.createRange();
     range.selectNodeContents(node);
     for (const box of range.getClientRects())
-      if (box.width > 1 && box.height > 1) boxes.push([box.left, box.top, box.right, box.bottom, node.data.trim().slice(0, 30)]);
+      if (box.width > 1 && box.height > 1)
+        boxes.push([box.left, box.top, box.right, box.bottom, node.data.trim().slice(0, 30)]);
   }
   boxes.sort((one, other) => one[1] - other[1]);
   const found = [];

@@ -90,7 +90,7 @@ def _cards(findings: Findings) -> str:
         (
             "mean context",
             f"{found.mean_context:,.0f}",
-            f"tokens before a predicted one; as a stream {stream.mean_context:,.0f}" if stream else "tokens",
+            "tokens before a predicted one" + (f"; as a stream {stream.mean_context:,.0f}" if stream else ""),
         ),
     ]
     if len(found.lengths) and findings.manifest.policy in LOSSLESS:

@@ -52,7 +52,7 @@ figcaption{font-weight:600;font-size:14px;margin-bottom:8px}
 .plot p{margin:0;font-size:13px;color:var(--soft)}
 .plot .chart{margin-top:8px}
 .strips,.chart{width:100%;height:auto}
-.chart{max-width:520px}
+.chart{max-width:520px}.strips{max-width:760px}
 .chart text{font-size:10.5px;fill:var(--soft)}
 .chart .label{font-style:italic}
 .chart .value{fill:var(--ink)}

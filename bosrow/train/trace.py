@@ -20,6 +20,8 @@ from bosrow.data.sampler import RowOrder, positions_of_step
 from bosrow.train.schedule import BatchPlan, plan_batch
 from bosrow.train.trace_options import TraceOptions
 
+SHOWN_PIECES, SHOWN_STEPS = 12, 8  # of a document, on a terminal; --json has all
+
 
 @dataclass(frozen=True, kw_only=True)
 class TracedRow:
@@ -190,11 +192,16 @@ def _source(piece: dict[str, Any]) -> str:
 def _document_lines(found: dict[str, Any], options: TraceOptions) -> Iterator[str]:
     document = found["document"]
     yield f"document {document['document']:,}: {document['tokens']:,} tokens  {_source(document)}"
-    for piece in found["pieces"]:
+    for piece in found["pieces"][:SHOWN_PIECES]:
         what = f"tokens {piece['offset']:,} to {piece['offset'] + piece['tokens']:,}"
-        place = f"{piece['split']} row {piece['row']:,} ({piece['shard']}, row {piece['row_in_shard']:,})"
-        yield f"  {what} in {place}, column {piece['column']}{'; ' + _seen(piece, options) if 'steps' in piece else ''}"
+        place = f"{piece['split']} row {piece['row']:,} (row {piece['row_in_shard']:,} of {piece['shard']})"
+        bos = ", after a BOS of its own" if piece["added_bos"] else ""
+        seen = f"; {_seen(piece, options)}" if "steps" in piece else ""
+        yield f"  {what} in {place}, column {piece['column']:,}{bos}{seen}"
         yield from _text_lines(piece)
+    more = len(found["pieces"]) - SHOWN_PIECES
+    if more > 0:
+        yield f"  and {more:,} more pieces; --json lists all"
     if found["tokens_in_no_row"]:
         where = (
             "they wait in the stored tail" if found["policy"] in LOSSLESS else "cropped, or of the unfilled last row"
@@ -208,8 +215,9 @@ def _text_lines(piece: dict[str, Any]) -> Iterator[str]:
 
 
 def _seen(piece: dict[str, Any], options: TraceOptions) -> str:
-    steps, shown = piece["steps"], 20
+    steps = piece["steps"]
     if not steps:
         return f"not read in {options.max_train_steps:,} steps"
-    more = f" and {len(steps) - shown:,} more" if len(steps) > shown else ""
-    return f"read in step {', '.join(f'{step:,}' for step in steps[:shown])}{more}"
+    shown = ", ".join(f"{step:,}" for step in steps[:SHOWN_STEPS])
+    more = f" and {len(steps) - SHOWN_STEPS:,} more of {options.max_train_steps:,}" if len(steps) > SHOWN_STEPS else ""
+    return f"read in step{'s' * (len(steps) > 1)} {shown}{more}"
