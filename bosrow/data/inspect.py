@@ -135,7 +135,7 @@ def examine(options: InspectOptions) -> Findings:
 def _shown(rows: Rows, count: int, provenance: Provenance | None) -> list[ShownRow]:
     """`count` rows, evenly spaced over the split."""
     numbers = sorted({int(row) for row in (np.arange(min(count, len(rows))) + 0.5) * len(rows) / min(count, len(rows))})
-    texts = texts_of_rows(rows, numbers, provenance, decoder_of(rows.manifest))
+    texts = texts_of_rows(rows, numbers, provenance, decoder_of(rows.data_dir, rows.manifest))
     return [
         ShownRow(split=rows.split, row=row, shard=shard, row_in_shard=inside, pieces=texts[row])
         for row in numbers

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from html import unescape
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,7 +45,7 @@ def test_json_has_the_ledger_the_counts_and_the_rows(made, capsys, policy):
 
 
 def test_the_text_of_a_row_is_that_of_its_tokens_and_of_its_documents(made, capsys):
-    source = [json.loads(line)["text"] for line in open(made["source"])]
+    source = [json.loads(line)["text"] for line in Path(made["source"]).read_text().splitlines()]
     decode = load_tokenizer("gpt2").decode
     for policy in POLICIES:
         rows = open_rows(made[policy], "train")
@@ -181,7 +182,7 @@ def test_one_row_of_one_document_can_be_shown(capsys, tmp_path):
 
 
 def damaged(folder, name, change):
-    """Replace a provenance file by what `change` makes of its table, in meta.json too, so that only its content is wrong."""
+    """Replace a provenance file by what `change` makes of it, in meta.json too, so that only its content is wrong."""
     meta = json.loads((folder / "meta.json").read_text())
     path = folder / "provenance" / name
     table = change(pq.read_table(path))

@@ -40,7 +40,8 @@ CONTRAST = """(() => {
     return "rgb(255, 255, 255)";
   };
   const found = {};
-  for (const name of ["body", "header p", ".card strong", ".card small", ".note", ".legend li", "td", ".text", ".source"]) {
+  const texts = "body, header p, .card strong, .card small, .note, .legend li, td, .text, .source";
+  for (const name of texts.split(", ")) {
     const one = document.querySelector(name);
     if (!one) continue;
     const [high, low] = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a);

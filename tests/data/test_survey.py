@@ -1,6 +1,7 @@
 """What inspect counts, against counting token by token; what policies foretells, against real preparations."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_length_bins_double_and_hold_every_document(made):
         assert one.documents == inside.sum()
         assert (one.tokens, one.in_rows) == (found.lengths[inside].sum(), found.in_rows[inside].sum())
     assert sum(one.documents for one in bins) == len(found.lengths)
-    assert all(later.least == earlier.most + 1 for earlier, later in zip(bins, bins[1:], strict=False))
+    assert all(later.least == earlier.most + 1 for earlier, later in pairwise(bins))
 
 
 def test_a_long_histogram_of_small_numbers_ends_with_the_rest():
