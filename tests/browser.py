@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from base64 import b64decode
 from pathlib import Path
@@ -25,6 +26,14 @@ FLAGS = (
     "--hide-scrollbars",
     "--no-first-run",
 )
+# Chromium takes commands at descriptor 3 and answers at 4.
+PUT_PIPES_IN_PLACE = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD_CLOEXEC, 10) for end in sys.argv[1:3]]
+for place, end in zip((3, 4), ends):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 CONVERSATION = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
 
@@ -34,12 +43,11 @@ class Browser:
     def __init__(self) -> None:
         assert CHROMIUM is not None
         self.profile = tempfile.TemporaryDirectory(prefix="bosrow-chromium-", ignore_cleanup_errors=True)
+        profile = f"--user-data-dir={self.profile.name}"
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
-        # The shell puts the two ends where Chromium looks for them: commands at 3, answers at 4.
-        command = f'exec "$0" "$@" 3<&{read_there} 4>&{write_there}'
         self.process = subprocess.Popen(
-            ["sh", "-c", command, CHROMIUM, *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"],
+            [sys.executable, "-c", PUT_PIPES_IN_PLACE, str(read_there), str(write_there), CHROMIUM, *FLAGS, profile],
             pass_fds=(read_there, write_there),
             stderr=subprocess.DEVNULL,
         )
@@ -101,9 +109,7 @@ class Browser:
 
     def open(self, url: str, width: int, *, dark: bool = False, height: int = 900) -> None:
         """Load a page in a window of `width` pixels."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.events.clear()

@@ -24,7 +24,7 @@ from bosrow.data.row_picture import (
     StripPiece,
     draw_strip,
     panel,
-    rows_with,
+    rows_beside,
     stream_strips,
     strips_of,
 )
@@ -168,11 +168,9 @@ def _strips(findings: Findings) -> str:
         panels = f"<figure><figcaption>The first {rows} train rows</figcaption>{own}</figure>"
     else:
         strips = stream_strips(provenance, rows)
-        begun = {piece.document for strip in strips for piece in strip if not piece.headless}
         stream = panel(strips, palette, manifest.row_tokens)
         palette.closed = True
-        chosen = rows_with(provenance, "train", begun, rows)
-        own = panel(strips_of(provenance, "train", chosen), palette, manifest.row_tokens)
+        own = panel(strips_of(provenance, "train", rows_beside(provenance, strips)), palette, manifest.row_tokens)
         panels = (
             f"<figure><figcaption>The first documents joined and cut, as a stream</figcaption>{stream}</figure>"
             f"<figure><figcaption>{escape(manifest.policy)}: the rows where they begin (grey: other documents)"

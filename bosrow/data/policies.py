@@ -105,8 +105,6 @@ def policies(options: PoliciesOptions) -> None:
         lengths, without_text = every[: options.sample_docs or len(every)].tolist(), 0
     else:
         lengths, without_text = read_lengths(options)
-    if not lengths:
-        raise SourceError("the corpus holds no document with text")
     preparation = options.preparation("crop")
     figures = compare_policies(
         lengths,
@@ -154,11 +152,15 @@ def policy_table(figures: Sequence[PolicyFigures]) -> Table:
 
 
 def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
-    """Tokens of the first documents of the corpus, and how many rows without usable text stood between them."""
+    """Tokens of the first documents of the corpus, and how many rows without usable text stood between them.
+
+    Raises SourceError if no document has text.
+    """
     preparation = options.preparation("crop")
+    source = find_source(preparation)
     tokenizer = open_tokenizer(preparation.tokenizer)
     task = Task(
-        source=find_source(preparation),
+        source=source,
         tokenizer=tokenizer.location,
         vocabulary_sha256=tokenizer.vocabulary_sha256,
         bos_token_id=tokenizer.bos_token_id,
@@ -168,7 +170,7 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
         batch_docs=preparation.batch_docs,
     )
     lengths: list[int] = []
-    without_text = 0
+    without_text, first_without = 0, ""
     most = options.sample_docs
     with open_pool(task, Position(), 0, preparation.workers) as pool, _progress() as progress:
         shown: Any = progress.add_task("", total=most or None)
@@ -176,10 +178,16 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
             if item is not None and item[1] is not None:
                 documents = item[1].documents
                 lengths += [document.length for document in documents if document.bad is None]
-                without_text += sum(document.bad is not None for document in documents)
+                bad = [document for document in documents if document.bad is not None]
+                if bad and not without_text:
+                    first_without = f"{source.files[bad[0].file].name}, row {bad[0].row}: {bad[0].bad}"
+                without_text += len(bad)
                 progress.update(shown, completed=len(lengths))
             if 0 < most <= len(lengths):
                 break
+    if not lengths:
+        found = f"; of its {without_text:,} rows the first is {first_without}" if without_text else ""
+        raise SourceError(f"the corpus holds no document with text{found}")
     return lengths[: most or None], without_text
 
 

@@ -5,7 +5,7 @@ Promise: the same document has the same colour in every strip that is drawn toge
 beside rows of a data set that hold the same documents.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -94,16 +94,21 @@ def stream_strips(provenance: Provenance, rows: int) -> list[Strip]:
     return [strip for strip in strips if strip]
 
 
-def rows_with(provenance: Provenance, split: str, documents: Collection[int], most: int) -> list[int]:
-    """The first `most` rows in which one of `documents` begins. Reads pieces up to there."""
+def rows_beside(provenance: Provenance, stream: Sequence[Strip]) -> list[int]:
+    """As many train rows as `stream` has strips: first those in which its documents begin, then the first others.
+
+    Reads pieces until there are enough.
+    """
+    begun = np.array([piece.document for strip in stream for piece in strip if not piece.headless], np.uint64)
     found: list[int] = []
-    wanted = np.fromiter(documents, np.uint64)
-    for columns in provenance.columns(split):
-        begins = (columns["offset"] + columns["added_bos"] == 0) & np.isin(columns["document"], wanted)
+    for columns in provenance.columns("train"):
+        begins = (columns["offset"] + columns["added_bos"] == 0) & np.isin(columns["document"], begun)
         found += np.unique(columns["row"][begins]).tolist()
-        if len(found) >= most:
+        if len(found) >= len(stream):
             break
-    return sorted(set(found))[:most]
+    others = range(min(provenance.manifest.rows_of("train"), len(found) + len(stream)))
+    chosen = dict.fromkeys([*found, *others])
+    return sorted(list(chosen)[: len(stream)])
 
 
 def draw_strip(
@@ -190,8 +195,7 @@ def picture(provenance: Provenance, rows: int = 10) -> str:
     """
     manifest = provenance.manifest
     stream = stream_strips(provenance, min(rows, manifest.rows_of("train")))
-    begun = {piece.document for strip in stream for piece in strip if not piece.headless}
-    own = strips_of(provenance, "train", rows_with(provenance, "train", begun, rows))
+    own = strips_of(provenance, "train", rows_beside(provenance, stream))
     documents = provenance.documents_of(piece.document for strip in own + stream for piece in strip)
 
     def label(document: int) -> str:

@@ -20,7 +20,7 @@ def made(tmp_path_factory):
     texts = [
         text for n, text in enumerate(documents(150, seed=5)) for text in (text, *([HOSTILE[n % 3]] * (n % 8 == 0)))
     ]
-    source = write_source(folder / "<b>corpus</b>.jsonl", texts)
+    source = write_source(folder / "<b>corpus<i>.jsonl", texts)
     for policy in POLICIES:
         prepared(folder / policy, data_files=(source,), policy=policy, val_fraction=0.1, id_field="id")
     prepared(folder / "bare", data_files=(source,), policy="keep", val_fraction=0.1, no_provenance=True)

@@ -46,7 +46,7 @@ def test_json_has_the_ledger_the_counts_and_the_rows(made, capsys, policy):
 
 def test_the_text_of_a_row_is_that_of_its_tokens_and_of_its_documents(made, capsys):
     source = [json.loads(line)["text"] for line in Path(made["source"]).read_text().splitlines()]
-    decode = load_tokenizer("gpt2").decode
+    decode = load_tokenizer().decode
     for policy in POLICIES:
         rows = open_rows(made[policy], "train")
         for shown in json.loads(inspected(capsys, made[policy], "--json", "--rows", 1000))["shown"]:

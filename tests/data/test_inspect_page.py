@@ -54,7 +54,7 @@ CONTRAST = """(() => {
 @pytest.mark.parametrize("policy", ["crop", "keep", "stream", "bare"])
 def test_a_page_of_hostile_documents_stays_in_shape_and_stays_text(made, tmp_path, open_page, policy):
     path = tmp_path / "page.html"
-    assert main(["inspect", str(made[policy]), "--html", str(path), "--rows", "60"]) == 0
+    assert main(["inspect", str(made[policy]), "--html", str(path), "--rows", "200"]) == 0
     for width in (400, 1400):
         for dark in (False, True):
             browser = open_page(path, width, dark=dark)
@@ -71,10 +71,10 @@ def test_a_page_of_hostile_documents_stays_in_shape_and_stays_text(made, tmp_pat
     assert browser.evaluate("window.hacked") is None
     assert browser.evaluate("document.querySelectorAll('script, img, iframe, a, [onerror], i, b b').length") == 0
     text = browser.evaluate("document.body.textContent")
-    assert "<script>window.hacked = 1</script><img src=x onerror=" in text
+    assert "<script>window.hacked = 1</script>" in text
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert "<b>corpus</b>.jsonl" in text
+    assert "<b>corpus<i>.jsonl" in text
 
 
 def test_dark_is_dark_and_light_is_light(made, tmp_path, open_page):
@@ -95,7 +95,7 @@ def test_the_picture_is_well_formed_and_its_texts_stand_apart(made, tmp_path, op
     for dark in (False, True):
         browser = open_page(path, 1000, dark=dark)
         assert browser.evaluate("document.documentElement.tagName") == "svg"
-        assert browser.evaluate("document.querySelectorAll('rect').length") > 30
+        assert browser.evaluate("document.querySelectorAll('rect').length") > 40
         assert browser.evaluate(OVERLAPPING_TEXTS) == []
         assert browser.complaints == []
 

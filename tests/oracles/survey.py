@@ -40,13 +40,13 @@ def contexts(rows):
 
 
 def cuts(rows, documents, *, stream=False):
-    """Of every document: places at which it goes on in another row (or behind a BOS in the same)."""
+    """Of every document: places at which it goes on in another row. An empty row stands between splits."""
     found = [0] * documents
     for number, row in enumerate(rows):
         for column, (document, offset) in enumerate(row):
-            begins_row = column == 0 and number and offset and stream
             # A stream row repeats the last token of the one before: a cut if the document goes on behind it.
-            goes_on = begins_row and len(row) > 1 and row[1][0] == document
+            repeated = stream and column == 0 and number > 0 and rows[number - 1]
+            goes_on = repeated and len(row) > 1 and row[1][0] == document
             found[document] += offset is None or bool(goes_on)
     return found
 
