@@ -129,20 +129,25 @@ def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, A
     placed = provenance.pieces_of_document(options.document)
     splits = {one.split: open_rows(options.data_dir, one.split) for one in placed}
     decode = decoder_of(provenance.data_dir, provenance.manifest)
-    pieces, end = [], 0
+    seq_len = provenance.manifest.seq_len
+    pieces: list[dict[str, Any]] = []
+    end = 0
     for one in placed:
         piece, rows = one.piece, splits[one.split]
         shard, row_in_shard = rows.locate(one.row)
         line = {"split": one.split, "row": one.row, "shard": shard, "row_in_shard": row_in_shard, "column": one.column}
         line |= {"length": piece.length, "offset": piece.offset, "tokens": piece.length - piece.added_bos}
         line |= {"added_bos": bool(piece.added_bos)}
-        if one.split == "train":
-            line["steps"] = list(_steps_of(one.row, len(rows), options, provenance.manifest.seq_len))
         if options.text:
             begins = piece.added_bos or piece.offset == 0
             line["text"] = decode(rows[one.row][one.column + begins : one.column + piece.length])
         pieces.append(line)
         end = max(end, piece.offset + piece.length - piece.added_bos)
+    trained = [line for line in pieces if line["split"] == "train"]
+    if trained:
+        rows_of = [line["row"] for line in trained]
+        for line, steps in zip(trained, _steps_of(rows_of, len(splits["train"]), options, seq_len), strict=True):
+            line["steps"] = steps
     return {
         "data_dir": str(options.data_dir),
         "policy": provenance.manifest.policy,
@@ -152,15 +157,17 @@ def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, A
     }
 
 
-def _steps_of(row: int, rows: int, options: TraceOptions, seq_len: int) -> Iterator[int]:
-    """The logged steps that read `row`, epoch by epoch."""
+def _steps_of(rows: list[int], total: int, options: TraceOptions, seq_len: int) -> list[list[int]]:
+    """The logged steps that read each of `rows` out of `total`, epoch by epoch."""
     rows_per_step = _plan(options, seq_len).rows_per_step
-    epochs = np.arange(-(-options.max_train_steps * rows_per_step // rows))
-    positions = RowOrder(rows=rows, seed=options.seed).positions_of(np.array(row), epochs)
-    for position in positions.tolist():
-        step = position // rows_per_step + 1
-        if step <= options.max_train_steps:
-            yield step
+    order, numbers = RowOrder(rows=total, seed=options.seed), np.array(rows, np.int64)
+    found: list[list[int]] = [[] for _ in rows]
+    for epoch in range(-(-options.max_train_steps * rows_per_step // total)):
+        for steps, position in zip(found, order.positions_of(numbers, epoch).tolist(), strict=True):
+            step = position // rows_per_step + 1
+            if step <= options.max_train_steps:
+                steps.append(step)
+    return found
 
 
 def _row_lines(split: str, row: dict[str, Any]) -> Iterator[str]:
