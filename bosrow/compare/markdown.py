@@ -46,7 +46,7 @@ def _block(block: Block, charts_folder: str) -> list[str]:
             if not rows:
                 return []
             head = [f"**{_escaped(title)}**", ""] if title else []
-            table = [_row(columns), _row(["---"] + ["--:"] * (len(columns) - 1))]
+            table = [_row([_escaped(column) for column in columns]), _row(["---"] + ["--:"] * (len(columns) - 1))]
             return [*head, *table, *(_row([_escaped(cell.text) for cell in row]) for row in rows), "", _escaped(note)]
 
 

@@ -49,18 +49,18 @@ th, td { text-align: right; padding: 5px 0 5px 20px; border-bottom: 1px solid va
 th { font-weight: 600; color: var(--soft); }
 th:first-child, td:first-child { padding-left: 0; }
 th.words, td.words { text-align: left; min-width: 8em; }
-th, td { overflow-wrap: break-word; }
+th, td { overflow-wrap: break-word; } th { overflow-wrap: anywhere; min-width: 5em; }
 td.number { white-space: nowrap; }
 footer { margin-top: 48px; padding-top: 12px; border-top: 1px solid var(--rule); font-size: 0.85rem;
   color: var(--soft); }
-@media (max-width: 760px) {
+@media screen and (max-width: 980px) {
   body { padding: 18px 14px 40px; }
   table { width: 100%; }
   table, tbody, tr, td, caption { display: block; }
   thead { display: none; }
   tr { padding: 8px 0; border-bottom: 1px solid var(--rule); }
   td, td:first-child { display: flex; justify-content: space-between; gap: 14px; border: 0; padding: 2px 0;
-    text-align: right; }
+    text-align: right; overflow-wrap: anywhere; }
   td.number { white-space: normal; }
   td.words { text-align: right; min-width: 0; }
   td::before { content: attr(data-name); color: var(--soft); text-align: left; flex: 0 0 42%; }
@@ -75,7 +75,8 @@ footer { margin-top: 48px; padding-top: 12px; border-top: 1px solid var(--rule);
   h2 { break-after: avoid; margin-top: 22px; }
   tr, .verdict, li { break-inside: avoid; }
   table { font-size: 8.2pt; }
-  th, td { padding-left: 8px; }
+  th, td { padding-left: 6px; overflow-wrap: anywhere; }
+  th { min-width: 0; }
   th.words, td.words { min-width: 6em; }
   td.number { white-space: normal; }
   .charts { grid-template-columns: repeat(2, 1fr); }
