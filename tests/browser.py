@@ -117,8 +117,9 @@ class Browser:
         self.wait_for("Page.loadEventFired")
 
     def requests(self) -> list[str]:
-        """The addresses that the page asked for since `open`."""
-        return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        """The addresses that the page asked for since `open`, without those of Chromium's own pages."""
+        urls = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        return [url for url in urls if not url.startswith("chrome:")]
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
