@@ -1,20 +1,19 @@
-"""Files that survive a crash: atomic replacement, fsync, checksums, and one lock per folder.
+"""Files that survive a crash: atomic replacement, fsync, checksums.
 
 Promise: after `replace_file` returns, a reader sees the old bytes or the new ones, never a mixture,
-and the new ones outlive a power cut. Cost: two fsyncs a call.
+and the new ones outlive a power cut. Cost: two fsyncs a call. A disk that is full is a MachineError that names
+the file and the bytes that had no room.
 """
 
+import errno
 import hashlib
+import io
 import json
 import os
-import socket
-import time
+import shutil
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import filelock
+from typing import Literal
 
 from bosrow.errors import DataSetError, MachineError
 
@@ -31,26 +30,74 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and those above it that are missing, durably."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+
+
 def replace_file(path: Path, *chunks: bytes | memoryview) -> None:
-    """Write `chunks` to `path`: temporary file, flush, fsync, replace, fsync of the folder."""
+    """Write `chunks` to `path`: temporary file, flush, fsync, replace, fsync of the folder. Raises MachineError."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-    replace_with(temporary, path)
+    try:
+        with _made(temporary, "wb") as file:
+            for chunk in chunks:
+                write_all(file, temporary, memoryview(chunk))
+        replace_with(temporary, path)
+    except MachineError:
+        temporary.unlink(missing_ok=True)  # on a full disk it would take the room that others need
+        raise
 
 
 def replace_with(temporary: Path, path: Path) -> None:
     """Put the complete file `temporary` in the place of `path`: fsync, replace, fsync of the folder."""
     with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
+        _sync(file.fileno(), temporary)
     os.replace(temporary, path)
     sync_folder(path.parent)
+
+
+def write_all(file: io.FileIO, path: Path, data: memoryview) -> None:
+    """Write `data` to the unbuffered `file`, which is `path`. Raises MachineError, naming the bytes not written."""
+    while data:
+        try:
+            data = data[file.write(data) :]
+        except OSError as error:
+            raise _cannot_write(path, error, f"{len(data):,} more bytes were to be written") from error
+
+
+def _made(path: Path, mode: Literal["wb", "r+b"]) -> io.FileIO:
+    try:
+        return open(path, mode, buffering=0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _cannot_write(path, error, "there is no room for a file's name") from error
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # a disk may say only now that it is full
+        size = os.fstat(descriptor).st_size
+        raise _cannot_write(path, error, f"its {size:,} bytes could not be made durable") from error
+
+
+def _cannot_write(path: Path, error: OSError, what: str) -> MachineError:
+    try:
+        free = f"{shutil.disk_usage(path.parent).free:,} bytes are free there"
+    except OSError:
+        free = "how much is free there cannot be told"
+    return MachineError(f"{path}: {error.strerror}; {what}, {free}. Make room and give the same command again")
 
 
 def sha256_of(path: Path, length: int | None = None) -> "hashlib._Hash":
     """SHA-256 of a file's first `length` bytes (default: all). Raises DataSetError if it is shorter."""
     digest = hashlib.sha256()
+    if not path.is_file():
+        raise DataSetError(f"{path} is missing; it was removed from outside")
     remaining = path.stat().st_size if length is None else length
     with open(path, "rb") as file:
         while remaining:
@@ -87,62 +134,47 @@ def read_untrusted(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
     return path.read_bytes()
 
 
-@contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; a second one gets a MachineError that says who holds it.
-
-    The lock itself is the operating system's (it ends with the process, so it is never stale); the
-    owner file beside it only tells people who it is.
-    """
-    owner = folder / ".owner.json"
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        try:
-            held_by = json.loads(owner.read_bytes())
-            who = f"process {held_by['pid']} on {held_by['host']} since {held_by['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            who = "another process"
-        raise MachineError(f"{folder} is in use by {who}; wait for it, or stop it, or choose another folder") from None
-    try:
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        owner.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": since}))
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+def check_size(path: Path, size: int) -> None:
+    """Raise DataSetError unless `path`, which a state file names as complete, has `size` bytes."""
+    found = f"{path.stat().st_size:,} bytes" if path.is_file() else "no such file"
+    if found != f"{size:,} bytes":
+        raise DataSetError(
+            f"{path}: {size:,} bytes were recorded, there is {found}; it was changed from outside, --fresh starts over"
+        )
 
 
 class AppendFile:
     """A file that only grows, and can be cut back to a length that a state file recorded.
 
-    What was written is durable after `sync()`. `digest` is the SHA-256 of all that was written.
+    What was written is durable, and so is the file's name, after `sync()`. `digest` is the SHA-256 of all that was
+    written.
     """
 
     def __init__(self, path: Path, length: int = 0) -> None:
         self.path = path
         self.length = length
+        self._named = length > 0
         self.digest = sha256_of(path, length) if length else hashlib.sha256()
-        self._file = open(path, "r+b" if length else "wb", buffering=0)  # noqa: SIM115 - closed by close(),
-        weakref.finalize(self, self._file.close)  # or, where a run ends by an error, with this object
+        self._file = _made(path, "r+b" if length else "wb")
+        weakref.finalize(self, self._file.close)  # where a run ends by an error, without close()
         self._file.truncate(length)
         self._file.seek(length)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append `data`."""
+        """Append `data`. Raises MachineError where there is no room for it."""
         view = memoryview(data)
-        if not view.nbytes:  # which cast() would refuse
-            return
-        view = view.cast("B")
-        self.digest.update(view)
-        self.length += len(view)
-        while view:
-            view = view[self._file.write(view) :]
+        if view.nbytes:  # of nothing, cast() would raise
+            view = view.cast("B")
+            self.digest.update(view)
+            self.length += len(view)
+            write_all(self._file, self.path, view)
 
     def sync(self) -> None:
         """Make everything written so far durable."""
-        os.fsync(self._file.fileno())
+        _sync(self._file.fileno(), self.path)
+        if not self._named:
+            sync_folder(self.path.parent)
+            self._named = True
 
     def close(self) -> None:
         """Close without making durable."""

@@ -81,11 +81,6 @@ class Packer:
         if self.pieces and rows:
             self.pieces.close(shard)
 
-    def check(self) -> None:
-        """Raise BosrowError unless the ledgers balance."""
-        for split, ledger in self.ledgers.items():
-            ledger.check(self.writer.row_tokens, *self.waiting(split))
-
     def waiting(self, split: str) -> tuple[int, int]:
         """Tokens and documents of `split` that are read and not yet in a row."""
         if split != self.home:

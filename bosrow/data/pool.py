@@ -21,6 +21,7 @@ from typing import Any
 
 import bosrow
 from bosrow.data.source import TOKEN_FORMATS
+from bosrow.data.stopping import held_back
 from bosrow.data.units import Position, Unit, units_of
 from bosrow.data.worker import Batch, Task, batches_of
 from bosrow.errors import BosrowError, MachineError
@@ -36,7 +37,7 @@ class Process:
 
     def __init__(self, task: Task, start: Position | None = None) -> None:
         ours, theirs = socketpair()
-        with theirs:
+        with theirs, held_back():
             self.child = subprocess.Popen(
                 [sys.executable, "-c", f"from bosrow.data.worker import main; main({theirs.fileno()})"],
                 stdin=subprocess.PIPE,
@@ -222,6 +223,7 @@ class Pool:
             return
         if assignment is not None:
             assignment.worker, assignment.complete = None, True
+            self.early_deaths = 0
         self.idle.append(worker)
 
     def _replace(self, worker: Process, assignment: Assignment | None) -> None:
@@ -237,12 +239,13 @@ class Pool:
             assignment.worker = None
             assignment.deaths += 1
             if assignment.deaths == MAX_DEATHS:
-                start = assignment.unit.start
-                name = self.task.source.files[start.file].name
-                raise MachineError(
-                    f"{name}, part {start.part} (from row {start.row}), ended {MAX_DEATHS} workers; {self._advice()}"
-                )
+                raise MachineError(f"{self._place(assignment.unit)} ended {MAX_DEATHS} workers; {self._advice()}")
         self.processes.append(Process(self.task))
+
+    def _place(self, unit: Unit) -> str:
+        source, start = self.task.source, unit.start
+        part = f"row group {start.part}" if source.format == "parquet" else f"from byte {start.part:,} of its text on"
+        return f"{source.files[start.file].name}, {part} (row {start.row:,}),"
 
     def _advice(self) -> str:
         return "out of memory? The same command goes on from the last checkpoint, --workers 1 takes the least memory"

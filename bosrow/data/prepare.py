@@ -2,22 +2,29 @@
 
 This module wires the stages and owns the one loop through which all documents pass. Promise: the bytes of the
 data set depend on source, tokenizer and options alone. Every `checkpoint_seconds` the rows so far are made
-durable and the state file is replaced; after a kill the same command goes on from there to the same bytes.
-meta.json is written last.
+durable and the state file is replaced; after a kill the same command goes on from there to the same bytes. What
+ends a run in good order (a signal, a bad row, a network that stays away) costs nothing. meta.json is written last.
 """
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from bosrow.data.ledger import Ledger
-from bosrow.data.manifest import META, SHARD_NAME, SPLITS, TOKENIZER_FILE, read_manifest, write_manifest
+from bosrow.data.manifest import (
+    META,
+    PROVENANCE_NAME,
+    SHARD_NAME,
+    SPLITS,
+    TOKENIZER_FILE,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
 from bosrow.data.meta import describe, identity
 from bosrow.data.options import LOSSLESS, PrepareOptions
 from bosrow.data.packer import Packer
@@ -28,47 +35,80 @@ from bosrow.data.provenance import FOLDER as PROVENANCE
 from bosrow.data.provenance import DocumentLog, PieceLog
 from bosrow.data.shards import ShardWriter
 from bosrow.data.source import Source, find_source
-from bosrow.data.state import STATE, read_state, write_state
+from bosrow.data.space import check_space
+from bosrow.data.state import STATE, State, read_state, write_state
+from bosrow.data.stopping import Stop, Stopped, caught_signals
 from bosrow.data.summary import print_summary
 from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import FileTokenizer, dataset_tokenizer, open_tokenizer
+from bosrow.data.unchanged import check_same
 from bosrow.data.units import Position, Unit
 from bosrow.data.worker import Batch, Task
-from bosrow.errors import BadRowError, DataSetError, Interrupted, SourceError
-from bosrow.files import AppendFile, folder_lock, replace_file, sync_folder
+from bosrow.errors import BadRowError, BosrowError, DataSetError, Interrupted, SourceError
+from bosrow.files import AppendFile, make_folder, replace_file, sync_folder
+from bosrow.lock import LOCK, OWNER, Hold, folder_lock
 
 BAD_ROWS = "bad_rows.jsonl"
-OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", ".lock", ".owner.json", PROVENANCE, TOKENIZER_FILE}
+OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", LOCK, OWNER, PROVENANCE, TOKENIZER_FILE}
+OUR_FILES |= {f"{TOKENIZER_FILE}.tmp"}
+END = object()
+UNFINISHED = (".pieces", ".documents", ".ids", ".parquet.tmp")  # of files in `provenance` that are not complete
 
 
 def prepare(options: PrepareOptions) -> None:
     """Prepare a data set, or go on with one, or say that it is complete."""
     folder = options.out_dir
     _check_folder(folder)
-    tokenizer = _tokenizer(options)
-    source = None if options.dataset and not options.data_files else find_source(options)
-    folder.mkdir(parents=True, exist_ok=True)
-    with folder_lock(folder):
-        if options.fresh:
-            _delete(folder, keep=set())
-        if (folder / META).exists():
-            made = read_manifest(folder).meta["bosrow"]["identity"]
-            _check_same(made, identity(options, source, tokenizer), folder)
-            print(f"{folder} is complete, made from this source by these options; nothing to do (--fresh starts over)")
-            return
-        run = Run(options, tokenizer, source)
-        with _signals() as stopped:
-            run.read(stopped)
+    with ExitStack() as stack:
+        stop = stack.enter_context(caught_signals())
+        try:
+            with stop.at_once():
+                tokenizer = _tokenizer(options)
+                begun = (folder / STATE).exists() or (folder / META).exists()
+                # One on the Hub stays the revision that it was begun with, so it is not looked up again.
+                source = None if begun and not options.data_files and options.dataset else find_source(options)
+                make_folder(folder)
+                hold = stack.enter_context(folder_lock(folder))
+            if options.fresh:
+                _delete(folder, keep=set())
+            if (folder / META).exists():
+                _say_complete(folder, options, source, tokenizer)
+                return
+            saved = read_state(folder)
+            if saved is None and source is None:
+                with stop.at_once():
+                    source = find_source(options)
+            run = Run(options, tokenizer, source, saved, hold)
+            run.read(stop)
+        except Stopped:
+            raise Interrupted(
+                f"stopped by {stop.name} while starting; nothing is lost, the same command goes on"
+            ) from None
         meta = run.finish()
     print_summary(folder, meta)
+
+
+def _say_complete(folder: Path, options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> None:
+    manifest = read_manifest(folder)
+    check_same(folder, manifest.meta["bosrow"]["identity"], identity(options, source, tokenizer))
+    _delete(folder, _named(manifest))  # a kill right after meta.json was put in place leaves the state behind
+    print(f"{folder} is complete, made from this source by these options; nothing to do (--fresh starts over)")
 
 
 class Run:
     """One run: the packers, the ledgers, and the place in the source up to which both have come."""
 
-    def __init__(self, options: PrepareOptions, tokenizer: Tokenizer, source: Source | None) -> None:
+    def __init__(
+        self,
+        options: PrepareOptions,
+        tokenizer: Tokenizer,
+        source: Source | None,
+        saved: State | None,
+        hold: Hold,
+    ) -> None:
         self.options = options
         self.tokenizer = tokenizer
+        self.hold = hold
         self.position = Position()
         self.taken = 0  # documents of the unit at `position` that are packed already
         self.share = 0.0  # of the source that is packed
@@ -79,16 +119,21 @@ class Run:
         self.ledgers = {split: Ledger() for split in SPLITS}
         self.packers = self._make_packers()
         self.document_log: DocumentLog | None = None
-        saved = read_state(options.out_dir)
-        self.source = Source.from_json(saved[0]["source"]) if saved else source or find_source(options)
+        found = Source.from_json(saved.value["source"]) if saved else source
+        assert found is not None
+        self.source = found
         if not options.no_provenance:
             names = [file.name for file in self.source.files]
             self.document_log = DocumentLog(options.out_dir, names, self.source.id_field is not None)
         if saved is None:
             _delete(options.out_dir, keep=set())
+            check_space(options, self.source, tokenizer, 0.0)
             self.checkpoint()
         else:
-            self._restore(*saved, source)
+            self._restore(saved, source)
+            check_space(options, self.source, tokenizer, self.share)
+        if self.document_log:
+            make_folder(options.out_dir / PROVENANCE)
 
     def _make_packers(self) -> dict[str, Packer]:
         """One packer a split where a hash decides; else one for all, whose first shards are val."""
@@ -115,8 +160,8 @@ class Run:
             return {split: packer(split, 0) for split in SPLITS}
         return {"train": packer("train", options.val_by_shards)}
 
-    def read(self, stopped: list[int]) -> None:
-        """Pack documents to the end of the source. Once a signal is in `stopped`: checkpoint, raise Interrupted."""
+    def read(self, stop: Stop) -> None:
+        """Pack documents to the end of the source. After a signal: checkpoint, raise Interrupted."""
         options = self.options
         task = Task(
             source=self.source,
@@ -131,19 +176,16 @@ class Run:
         seconds_before, began = self.seconds, time.monotonic()
         next_checkpoint = began + options.checkpoint_seconds
         with open_pool(task, self.position, self.taken, options.workers) as pool, Progress(self, pool) as progress:
-            for item in pool:
+            items = iter(pool)
+            while not self._enough():
+                with self._recorded(stop), stop.at_once():
+                    item = next(items, END)
                 self.seconds = seconds_before + time.monotonic() - began - pool.seconds_before_work
-                if item is not None:
+                if item is END:
+                    break
+                if isinstance(item, tuple):
                     self._take(*item)
                 progress.update()
-                if stopped:
-                    self.checkpoint()
-                    raise Interrupted(
-                        f"stopped by {signal.Signals(stopped[0]).name} after {self.documents:,} documents; "
-                        "the same command goes on from here"
-                    )
-                if self._enough():
-                    break
                 if time.monotonic() >= next_checkpoint:
                     self.checkpoint()
                     next_checkpoint = time.monotonic() + options.checkpoint_seconds
@@ -152,6 +194,20 @@ class Run:
             if self.document_log:
                 self.document_log.close()
             self.seconds = seconds_before + time.monotonic() - began - pool.seconds_before_work
+
+    @contextmanager
+    def _recorded(self, stop: Stop) -> Iterator[None]:
+        """What ends the run in here ends it between two documents: where, is recorded first."""
+        try:
+            yield
+        except BosrowError:
+            self.checkpoint()
+            raise
+        except Stopped:
+            self.checkpoint()
+            raise Interrupted(
+                f"stopped by {stop.name} after {self.documents:,} documents; the same command goes on from here"
+            ) from None
 
     def _kept_tokens(self) -> int:
         """How much of a document the policy can place; 0 means all."""
@@ -188,6 +244,7 @@ class Run:
         """Leave out a row that holds no text, or stop there."""
         name = self.source.files[file].name
         if self.options.on_bad_row == "stop":
+            self.checkpoint()
             raise BadRowError(
                 f"{name}, row {row}: {reason}. Nothing is lost: mend the file and start over with --fresh, "
                 "or leave such rows out with --on_bad_row skip"
@@ -200,9 +257,10 @@ class Run:
 
     def checkpoint(self) -> None:
         """Make everything so far durable and record where it stands."""
+        self.hold.check()
         states, tokens = {}, []
+        self._check_ledgers()
         for split, packer in self.packers.items():
-            packer.check()
             states[split], held = packer.state()
             tokens += held
         if self.bad_rows:
@@ -227,16 +285,21 @@ class Run:
                 path.unlink()
             log.outdated.clear()
 
+    def _check_ledgers(self) -> None:
+        """Raise BosrowError unless every token and document is accounted for."""
+        for split, ledger in self.ledgers.items():
+            waiting = [packer.waiting(split) for packer in self.packers.values()]
+            ledger.check(self.options.row_tokens, *map(sum, zip(*waiting, strict=True)))
+
     def _logs(self) -> list[PieceLog | DocumentLog]:
         logs = [self.document_log, *(packer.pieces for packer in self.packers.values())]
         return [log for log in logs if log is not None]
 
-    def _restore(self, value: dict[str, Any], tokens: Any, source: Source | None) -> None:
+    def _restore(self, saved: State, source: Source | None) -> None:
         """Go on from a state file, if source and options are those that it was begun with."""
-        folder = self.options.out_dir
-        _check_same(value["identity"], identity(self.options, source or self.source, self.tokenizer), folder)
-        if source is not None:
-            _check_unchanged(self.source, source)
+        folder, value, tokens = self.options.out_dir, saved.value, saved.tokens
+        now = identity(self.options, source or self.source, self.tokenizer)
+        check_same(folder, value["identity"], now, self.source, source)
         self.position, self.taken, self.share = Position(*value["position"]), value["taken"], value["share"]
         self.documents, self.text_bytes, self.seconds = value["documents"], value["text_bytes"], value["seconds"]
         for split in SPLITS:
@@ -248,12 +311,12 @@ class Run:
         if self.document_log:
             self.document_log.restore(value["document_log"])
         shards = {name for packer in self.packers.values() for name in packer.writer.files}
-        _delete(folder, keep={STATE, BAD_ROWS} | shards | {name for log in self._logs() for name in log.files})
+        kept = shards | {name for log in self._logs() for name in log.files} | ({BAD_ROWS} if self.bad_rows else set())
+        _delete(folder, kept | {STATE})
 
     def finish(self) -> dict[str, Any]:
         """Check the ledger, write meta.json, remove the state. Returns what meta.json holds."""
-        for packer in self.packers.values():
-            packer.check()
+        self._check_ledgers()
         shards = sorted(
             (shard for packer in self.packers.values() for shard in packer.writer.closed), key=lambda s: s.name
         )
@@ -262,13 +325,13 @@ class Run:
         if self.bad_rows:
             self.bad_rows.sync()
             self.bad_rows.close()
+        self.hold.check()
         provenance = sorted((info for log in self._logs() for info in log.closed), key=lambda info: info.name)
         meta = describe(self, shards, provenance)
         if isinstance(self.tokenizer, FileTokenizer):
             replace_file(self.options.out_dir / TOKENIZER_FILE, self.tokenizer.file_bytes)
         write_manifest(self.options.out_dir, meta)
-        keep = {META, BAD_ROWS, TOKENIZER_FILE} | {shard.name for shard in shards} | {info.name for info in provenance}
-        _delete(self.options.out_dir, keep)
+        _delete(self.options.out_dir, _named(read_manifest(self.options.out_dir)))
         return meta
 
     def _no_training_rows(self) -> SourceError:
@@ -300,59 +363,38 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise DataSetError(f"--out_dir {folder} is a file; a folder was required")
     foreign = [name for name in sorted(os.listdir(folder)) if name not in OUR_FILES and not SHARD_NAME.fullmatch(name)]
+    if (folder / PROVENANCE).is_dir():
+        names = sorted(os.listdir(folder / PROVENANCE))
+        foreign += [
+            f"{PROVENANCE}/{name}"
+            for name in names
+            if not PROVENANCE_NAME.fullmatch(name) and not name.endswith(UNFINISHED)
+        ]
     if foreign:
         raise DataSetError(
             f"--out_dir {folder} holds other files ({', '.join(foreign[:5])}); give an empty or a new folder"
         )
 
 
-def _check_same(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    """Refuse to go on with other options, or another source, than the data set was begun with."""
-    names = [name for name in now if then.get(name) != now[name]]
-    if not names:
-        return
-    width, value_width = max(map(len, names)), max(len(str(then.get(name))) for name in names)
-    lines = [f"  {name:<{width}}  {then.get(name)!s:<{value_width}}  ->  {now[name]}" for name in names]
-    raise DataSetError(
-        f"{folder} was begun with other options (then -> now):\n"
-        + "\n".join(lines)
-        + "\ngive the old ones to go on, another --out_dir, or --fresh to start over"
-    )
-
-
-def _check_unchanged(then: Source, now: Source) -> None:
-    for old, new in zip(then.files, now.files, strict=True):
-        if (old.size, old.mark) != (new.size, new.mark):
-            raise SourceError(
-                f"{new.path} was changed since this preparation began; "
-                "put the old file back, or start over with --fresh"
-            )
+def _named(manifest: Manifest) -> set[str]:
+    """The names of the files of a complete data set."""
+    shards, provenance = manifest.shards, manifest.provenance
+    return {META, BAD_ROWS, TOKENIZER_FILE} | {info.name for info in shards} | {info.name for info in provenance}
 
 
 def _delete(folder: Path, keep: set[str]) -> None:
     """Delete what earlier runs left in `folder` and its provenance, but for the names in `keep` (and the lock)."""
-    for path in (*folder.iterdir(), *(folder / PROVENANCE).glob("*")):
-        ours = path.parent.name == PROVENANCE or path.name in OUR_FILES or SHARD_NAME.fullmatch(path.name)
-        if ours and path.name not in keep | {".lock", ".owner.json", PROVENANCE}:
-            path.unlink()
-    if (folder / PROVENANCE).exists():
-        sync_folder(folder / PROVENANCE)
-    sync_folder(folder)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list; a second one leaves at once."""
-    stopped: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if stopped:
-            os._exit(Interrupted.exit_status)
-        stopped.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    doomed = [path for path in (folder / PROVENANCE).glob("*") if path.name not in keep]
+    for path in folder.iterdir():
+        if (path.name in OUR_FILES or SHARD_NAME.fullmatch(path.name)) and path.name not in keep:
+            doomed += [] if path.name in (LOCK, OWNER, PROVENANCE) else [path]
+    # First, and for good, what says that the other files are there: a crash must not leave it without them.
+    for name in (STATE, META):
+        if folder / name in doomed:
+            doomed.remove(folder / name)
+            (folder / name).unlink()
+            sync_folder(folder)
+    for path in doomed:
+        path.unlink()
+    for parent in {path.parent for path in doomed}:
+        sync_folder(parent)

@@ -7,6 +7,7 @@ run cuts back like a shard; they become Parquet, in row groups of a fixed size, 
 about 10 bytes a piece and a few microseconds a document.
 """
 
+import io
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +20,15 @@ import pyarrow.parquet as pq
 
 from bosrow.data.manifest import ProvenanceInfo
 from bosrow.data.packing import Piece
-from bosrow.files import AppendFile, replace_with, sha256_of, sync_folder
+from bosrow.errors import MachineError
+from bosrow.files import AppendFile, check_size, replace_with
 
 FOLDER = "provenance"
 DOCUMENTS_PER_FILE = 1_000_000
 ROW_GROUP_LINES = 1 << 17
 FLUSH_RECORDS = 4096
 FLUSH_BYTES = 1 << 16
+SINK_BYTES = 1 << 20
 
 PIECE = np.dtype(
     [("row", "<u4"), ("column", "<u2"), ("length", "<u2"), ("document", "<u8"), ("offset", "<u4"), ("added_bos", "?")]
@@ -78,7 +81,6 @@ class PieceLog:
 
     def __init__(self, out_dir: Path) -> None:
         self.folder = out_dir / FOLDER
-        self.folder.mkdir(exist_ok=True)
         self.closed: list[ProvenanceInfo] = []
         self.outdated: list[Path] = []  # record files that no state will name again
         self._open: RecordFile | None = None
@@ -119,13 +121,12 @@ class PieceLog:
         """Make all pieces durable and say how many the open shard has."""
         if self._open:
             self._open.sync()
-            sync_folder(self.folder)
         closed = [asdict(info) for info in self.closed]
         return {"closed": closed, "open": [shard, len(self._open)] if self._open else None}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self.closed = [ProvenanceInfo(**info) for info in state["closed"]]
+        self.closed = _closed(self.folder, state)
         if state["open"]:
             shard, records = state["open"]
             self._open = RecordFile(self._path(shard), PIECE, records)
@@ -144,7 +145,6 @@ class DocumentLog:
 
     def __init__(self, out_dir: Path, names: list[str], with_ids: bool) -> None:
         self.folder = out_dir / FOLDER
-        self.folder.mkdir(exist_ok=True)
         self.names = names
         self.with_ids = with_ids
         self.closed: list[ProvenanceInfo] = []
@@ -213,7 +213,6 @@ class DocumentLog:
             if self._ids:
                 self._flush_ids()
                 self._ids.sync()
-            sync_folder(self.folder)
         return {
             "closed": [asdict(info) for info in self.closed],
             "records": len(self._open) if self._open else 0,
@@ -222,7 +221,7 @@ class DocumentLog:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self.closed = [ProvenanceInfo(**info) for info in state["closed"]]
+        self.closed = _closed(self.folder, state)
         if state["records"]:
             self._open = RecordFile(self._path("documents"), DOCUMENT, state["records"])
             self._ids = AppendFile(self._path("ids"), state["ids_bytes"]) if self.with_ids else None
@@ -237,6 +236,13 @@ class DocumentLog:
         return self.folder / f"documents_{len(self.closed):06d}.{kind}"
 
 
+def _closed(folder: Path, state: dict[str, Any]) -> list[ProvenanceInfo]:
+    infos = [ProvenanceInfo(**info) for info in state["closed"]]
+    for info in infos:
+        check_size(folder / info.name, info.bytes)
+    return infos
+
+
 NO_ID = 0xFFFFFFFF  # the length that stands for a document without an id
 
 
@@ -249,19 +255,46 @@ def read_ids(path: Path) -> Iterator[str | None]:
 
 
 def write_parquet(path: Path, tables: Iterator[pa.Table], encodings: dict[str, str]) -> ProvenanceInfo:
-    """Write `tables`, each a row group, durably. The bytes depend on the tables alone."""
-    temporary = path.with_suffix(".parquet.tmp")
-    first = next(tables)
-    dictionary = [name for name in first.column_names if name not in encodings and name != "tokens"]
-    with pq.ParquetWriter(
-        temporary, first.schema, compression="zstd", use_dictionary=dictionary, column_encoding=encodings or None
-    ) as writer:
-        lines = 0
-        for table in (first, *tables):
-            writer.write_table(table, row_group_size=ROW_GROUP_LINES)
-            lines += len(table)
-    info = ProvenanceInfo(
-        name=path.name, rows=lines, bytes=temporary.stat().st_size, sha256=sha256_of(temporary).hexdigest()
-    )
-    replace_with(temporary, path)
-    return info
+    """Write `tables`, each a row group, durably. The bytes depend on the tables alone. Raises MachineError."""
+    file = AppendFile(path.with_suffix(".parquet.tmp"))
+    try:
+        first = next(tables)
+        dictionary = [name for name in first.column_names if name not in encodings and name != "tokens"]
+        sink = Sink(file)
+        with pq.ParquetWriter(
+            sink, first.schema, compression="zstd", use_dictionary=dictionary, column_encoding=encodings or None
+        ) as writer:
+            lines = 0
+            for table in (first, *tables):
+                writer.write_table(table, row_group_size=ROW_GROUP_LINES)
+                lines += len(table)
+        sink.write_block()
+        file.close()
+        replace_with(file.path, path)
+    except MachineError:
+        file.close()
+        file.path.unlink()  # on a full disk it would take the room that others need
+        raise
+    return ProvenanceInfo(name=path.name, rows=lines, bytes=file.length, sha256=file.digest.hexdigest())
+
+
+class Sink(io.RawIOBase):
+    """An AppendFile as pyarrow wants it, which writes a column at a time; here they are collected to a block."""
+
+    def __init__(self, file: AppendFile) -> None:
+        self.file = file
+        self.waiting = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.waiting += data
+        if len(self.waiting) >= SINK_BYTES:
+            self.write_block()
+        return memoryview(data).nbytes
+
+    def write_block(self) -> None:
+        """Hand all that was collected to the operating system."""
+        self.file.write(bytes(self.waiting))
+        self.waiting.clear()

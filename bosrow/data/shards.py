@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.data.manifest import TOKEN_BYTES, ShardInfo
-from bosrow.files import AppendFile, sync_folder
+from bosrow.files import AppendFile, check_size
 
 BLOCK_BYTES = 1 << 20
 
@@ -65,18 +65,18 @@ class ShardWriter:
         )
         self.closed.append(info)
         self.rows, self._file = 0, None
-        sync_folder(self.folder)
 
     def state(self) -> dict[str, Any]:
         """Make all rows so far durable and say which they are."""
         if self.rows:
             self._write_block().sync()
-            sync_folder(self.folder)
         return {"closed": [asdict(shard) for shard in self.closed], "rows": self.rows}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned: cut the open shard back to its rows."""
         self.closed = [ShardInfo(**shard) for shard in state["closed"]]
+        for shard in self.closed:
+            check_size(self.folder / shard.name, shard.bytes)
         self.rows = state["rows"]
         if self.rows:
             length = self.rows * self.row_tokens * TOKEN_BYTES

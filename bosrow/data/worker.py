@@ -1,12 +1,11 @@
 """What a worker process does: units in, tokenized batches out, over one connection to the parent.
 
 The pool starts one by calling `main` in a fresh Python, and holds its standard input open: when the parent is
-gone, however it went, that input ends and the worker leaves at once. Signals are the parent's business. A
-worker either tokenizes units or, as the one reader, says what the units are.
+gone, however it went, that input ends and the worker leaves at once. Signals are the parent's business, and do
+not reach it. A worker either tokenizes units or, as the one reader, says what the units are.
 """
 
 import os
-import signal
 import threading
 import traceback
 from collections.abc import Iterator
@@ -119,8 +118,6 @@ def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> tuple[Tok
 
 def main(descriptor: int) -> None:
     """Serve the parent until it closes the connection."""
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     with Connection(descriptor) as parent:
         try:

@@ -19,7 +19,7 @@ from bosrow.data.mixture import MixedRows
 from bosrow.data.rows import Rows
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
 from bosrow.evals.in_training import TrainingEvaluations
-from bosrow.files import folder_lock
+from bosrow.lock import folder_lock
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, RunState
 from bosrow.train.curve import draw_curve

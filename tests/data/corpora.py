@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import itertools
 import json
 import random
 import subprocess
@@ -9,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
 from bosrow.data.options import PrepareOptions
 from bosrow.data.prepare import prepare
+from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
 
 WORDS = [
     "the",
@@ -127,3 +130,31 @@ def bosrow(*arguments: str | Path, timeout: float = 120, **settings: Any) -> sub
     """Run a command in a process of its own."""
     command = [sys.executable, "-m", "bosrow", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **settings)
+
+
+BAD_LINES = ('{"text": null, "id": "gone"}', '{"text": 7}', "no JSON", "[]")
+SOURCES = (*KINDS, "jsonl with bad rows", "tokens", "rows")
+
+
+def write_source(folder: Path, kind: str, texts: list[str]) -> list[str]:
+    """Like `write_corpus`, for every kind of source there is; ids are asked for where there are any."""
+    if kind == "tokens":
+        folder.mkdir(parents=True)
+        ids = [np.append(load_tokenizer("gpt2").encode(text), END_OF_TEXT) for text in texts]
+        for number, half in enumerate(np.array_split(np.concatenate(ids).astype("<u2"), 2)):
+            (folder / f"{number}.bin").write_bytes(half.tobytes())
+        return ["--data_files", str(folder / "*.bin")]
+    if kind == "rows":
+        (pattern,) = write_corpus(folder / "texts", "jsonl", texts)[1:]
+        prepared(folder / "store", data_files=(pattern,), policy="keep", val_fraction=0.2, id_field="id")
+        return ["--from", str(folder / "store")]
+    if kind == "jsonl with bad rows":
+        flags = write_corpus(folder, "jsonl", texts)
+        for path in folder.iterdir():
+            lines = path.read_text().splitlines()
+            for number, line in zip(range(3, len(lines), 9), itertools.cycle(BAD_LINES), strict=False):
+                lines[number] = line
+            path.write_text("\n".join(lines))
+        return [*flags, "--on_bad_row", "skip"]
+    flags = write_corpus(folder, kind, texts)
+    return [*flags, "--id_field", "id"] if kind.startswith(("parquet", "jsonl")) else flags

@@ -1,0 +1,88 @@
+"""Signals that end a preparation in good order: Ctrl-C, SIGTERM, SIGHUP, and SIGUSR1, Slurm's usual warning.
+
+(`sbatch --signal=USR1@120` has Slurm send it two minutes before the time is up.) The first signal is noted, or
+raised at once where waiting can be broken off without harm. The second, a second or more later, leaves at once:
+`timeout` and some shells send the same signal twice. A signal that was ignored at the start (nohup) stays ignored.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from bosrow.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+REPEAT_SECONDS = 1.0
+
+
+class Stopped(BaseException):
+    """A signal has arrived. Not an Exception, so that no library takes it for a failure of its own."""
+
+
+class Stop:
+    """What signals have arrived while `caught_signals` lasts."""
+
+    def __init__(self) -> None:
+        self._number: signal.Signals | None = None
+        self._arrived = 0.0
+        self._waiting = False
+
+    @property
+    def name(self) -> str:
+        """Which signal came first."""
+        return self._number.name if self._number else "no signal"
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While this lasts, and for a signal before it, Stopped is raised wherever the program is."""
+        self._waiting = True
+        try:
+            if self._number:
+                raise Stopped
+            yield
+        finally:
+            self._waiting = False
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        """The signals' handler."""
+        now = time.monotonic()
+        if self._number is None:
+            self._number, self._arrived = signal.Signals(number), now
+        elif now - self._arrived > REPEAT_SECONDS:
+            os._exit(Interrupted.exit_status)
+        else:
+            return
+        if self._waiting:
+            raise Stopped
+
+
+@contextmanager
+def caught_signals() -> Iterator[Stop]:
+    """Catch SIGNALS. Outside the main thread, where Python allows no handlers, none arrives."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
+    for number in caught:
+        signal.signal(number, stop.note)
+    try:
+        yield stop
+    finally:
+        for number in caught:
+            signal.signal(number, former[number])
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Children that are started meanwhile never see SIGNALS, which are their parent's business."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

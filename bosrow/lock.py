@@ -1,0 +1,179 @@
+"""One run at a time in a folder: the operating system's lock, and an owner file for where that is not enough.
+
+The lock ends with its process, so it is never stale and nobody has to remove it. But some network file systems
+have no locks, and some have locks that hold on one machine alone. So an owner file beside it says host, process
+and since when, and its time of change is a heartbeat. Whoever finds an owner that a lock cannot vouch for
+watches it: one that shows no sign of life for SILENT_SECONDS is gone. No clocks of two machines are compared.
+A run that was silent for so long without being gone (a suspended machine) learns at its next checkpoint that
+another has taken over, and stops. Cost: a read and a touch of a small file every BEAT_SECONDS.
+"""
+
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import filelock
+import psutil
+
+from bosrow.errors import DataSetError, MachineError
+from bosrow.files import parse_json, read_untrusted, write_all
+
+LOCK, OWNER = ".lock", ".owner.json"
+BEAT_SECONDS = 5.0
+SILENT_SECONDS = 30.0
+LOOK_SECONDS = 0.5  # between two looks at the owner file
+NAME_SECONDS = 2.0  # that the holder of the lock may need to write its name
+MAX_OWNER_BYTES = 4096
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Who holds a folder. `machine` tells machines of one name apart, `run` runs of one process."""
+
+    host: str
+    pid: int
+    since: str
+    machine: str
+    run: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+class Hold:
+    """A folder held by this process."""
+
+    def __init__(self, folder: Path, owner: Owner) -> None:
+        self.folder = folder
+        self.owner = owner
+
+    def check(self) -> None:
+        """Raise MachineError if another run has taken the folder over, because this one seemed to be gone."""
+        found = _read_owner(self.folder)
+        if found not in (None, self.owner):
+            raise MachineError(
+                f"{self.folder} was taken over by {found}, since this run gave no sign of life for "
+                f"{SILENT_SECONDS:g} s; this run stops, the other goes on from the last checkpoint"
+            )
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[Hold]:
+    """Hold `folder` for this process. Raises MachineError, which says who holds it, where another one does."""
+    lock = filelock.FileLock(folder / LOCK, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise _in_use(folder, _holder(folder)) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        owner = Owner(host=socket.gethostname(), pid=os.getpid(), since=since, machine=_machine(), run=uuid.uuid4().hex)
+        _take(folder, owner, locked=lock.is_locked)
+        ended = threading.Event()
+        beat = threading.Thread(target=_beat, args=(folder, owner, ended), daemon=True)
+        beat.start()
+        try:
+            yield Hold(folder, owner)
+        finally:
+            ended.set()
+            beat.join()
+            if _read_owner(folder) == owner:
+                (folder / OWNER).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _take(folder: Path, owner: Owner, locked: bool) -> None:
+    """Become the owner, unless there is one that lives."""
+    found = _read_owner(folder)
+    if found is not None and not (locked and found.machine == owner.machine) and _beats(folder, found):
+        raise _in_use(folder, found)
+    _write_owner(folder, owner)
+    if not locked:  # of several that come here together, the last to write stays
+        threading.Event().wait(LOOK_SECONDS)
+        found = _read_owner(folder)
+        if found != owner:
+            raise _in_use(folder, found)
+
+
+def _beats(folder: Path, owner: Owner) -> bool:
+    """Whether the owner shows a sign of life; takes SILENT_SECONDS to say that it does not."""
+    print(f"{folder} was held by {owner}; waiting up to {SILENT_SECONDS:g} s for a sign of its life", file=sys.stderr)
+    first, give_up = _beats_seen(folder), time.monotonic() + SILENT_SECONDS
+    while time.monotonic() < give_up:
+        threading.Event().wait(LOOK_SECONDS)
+        seen = _beats_seen(folder)
+        if seen != first:
+            return seen is not None
+    return False
+
+
+def _beats_seen(folder: Path) -> tuple[int, int] | None:
+    """What each beat changes; None where the file is gone. Opening it makes NFS ask the server."""
+    try:
+        with open(folder / OWNER, "rb") as file:
+            status = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _beat(folder: Path, owner: Owner, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        with suppress(OSError, MachineError):  # a disk that is full or away for a while: the next beat tries again
+            found = _read_owner(folder)
+            if found is None:
+                _write_owner(folder, owner)
+            elif found == owner:
+                os.utime(folder / OWNER)
+
+
+def _holder(folder: Path) -> Owner | None:
+    """Who holds the lock: it may not have written its name yet, or over that of one that was killed."""
+    give_up = time.monotonic() + NAME_SECONDS
+    while True:
+        found = _read_owner(folder)
+        if time.monotonic() > give_up or (found and (found.machine != _machine() or psutil.pid_exists(found.pid))):
+            return found
+        threading.Event().wait(0.02)
+
+
+def _in_use(folder: Path, owner: Owner | None) -> MachineError:
+    return MachineError(
+        f"{folder} is in use by {owner or 'another process'}; wait for it, or stop it, or choose another folder"
+    )
+
+
+def _write_owner(folder: Path, owner: Owner) -> None:
+    with open(folder / OWNER, "wb", buffering=0) as file:
+        write_all(file, folder / OWNER, memoryview(json.dumps(asdict(owner)).encode()))
+
+
+def _read_owner(folder: Path) -> Owner | None:
+    """The owner that the file names; None where there is no file, or none that is whole."""
+    try:
+        owner = Owner(**parse_json(read_untrusted(folder / OWNER, MAX_OWNER_BYTES), OWNER))
+    except (OSError, DataSetError, TypeError):
+        return None
+    return owner if isinstance(owner.pid, int) else None
+
+
+def _machine() -> str:
+    """What tells this machine from all others: of Linux the number of its last start, else its name."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
