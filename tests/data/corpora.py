@@ -140,7 +140,7 @@ def write_source(folder: Path, kind: str, texts: list[str]) -> list[str]:
     """Like `write_corpus`, for every kind of source there is; ids are asked for where there are any."""
     if kind == "tokens":
         folder.mkdir(parents=True)
-        ids = [np.append(load_tokenizer("gpt2").encode(text), END_OF_TEXT) for text in texts]
+        ids = [np.append(load_tokenizer().encode(text), END_OF_TEXT) for text in texts]
         for number, half in enumerate(np.array_split(np.concatenate(ids).astype("<u2"), 2)):
             (folder / f"{number}.bin").write_bytes(half.tobytes())
         return ["--data_files", str(folder / "*.bin")]

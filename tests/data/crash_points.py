@@ -226,7 +226,7 @@ def main() -> None:
     for place, value in plan.get("constants", {}).items():
         module, name = place.rsplit(".", 1)
         setattr(importlib.import_module(module), name, value)
-    load_tokenizer("gpt2")
+    load_tokenizer()
     folder = fresh(plan)
     status, said, operations = run(plan)
     if status != 0:
