@@ -46,18 +46,20 @@ def comparison_of(
     }
     comparisons = [_comparison(pair, figures) for pair in pairs]
     _adjust(comparisons, figures)
+    described = [_arm(arm, data.get(arm.label)) for arm in arms]
+    epochs = {arm["label"]: arm["seen"]["epochs"] for arm in described if arm["seen"] and arm["seen"]["epochs"]}
     content = {
         "schema": 1,
         "bosrow_version": __version__,
         **judge(arms, pairs, figures, comparisons, found, health),
         "comparisons": comparisons,
         "figures": [_figure(figure, arms) for figure in figures],
-        "arms": [_arm(arm, data.get(arm.label)) for arm in arms],
+        "arms": described,
         "runs": [_run(run, arm, figures, health) for arm in arms for run in (*arm.runs, *arm.noise)],
         "noise_floor": noise_floor(arms, pairs, figures[0]),
         "knobs": _knobs(runs, found),
         **curves.views(arms, pairs, data, runs),
-        "confounds": confounds(arms, pairs),
+        "confounds": confounds(arms, pairs, epochs),
     }
     content["questions"] = questions(content)
     return content

@@ -45,13 +45,13 @@ class Pair:
 
 
 def arms_of(runs: list[Run]) -> list[Arm]:
-    """The arms that `runs` form, by letter, else in the order given. Raises UserError where runs contradict."""
+    """The arms of `runs`, by letter, else stream first, then as given. Raises UserError where runs contradict."""
     by_fingerprint: dict[str, list[Run]] = {}
     for run in runs:
         by_fingerprint.setdefault(run.fingerprint, []).append(run)
     arms = [_arm(members) for members in by_fingerprint.values()]
     arms = [_with_own_name(arm, arms) for arm in arms]
-    return sorted(arms, key=lambda arm: arm.letter or "~")
+    return sorted(arms, key=lambda arm: (arm.letter or "~", arm.policy != STREAM))
 
 
 def _arm(members: list[Run]) -> Arm:

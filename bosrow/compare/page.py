@@ -74,7 +74,7 @@ footer { margin-top: 48px; padding-top: 12px; border-top: 1px solid var(--rule);
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   h2 { break-after: avoid; margin-top: 22px; }
   tr, .verdict, li { break-inside: avoid; }
-  table { font-size: 8.2pt; }
+  table { font-size: 7.6pt; }
   th, td { padding-left: 6px; overflow-wrap: anywhere; }
   th { min-width: 0; }
   th.words, td.words { min-width: 6em; }

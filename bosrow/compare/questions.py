@@ -140,8 +140,11 @@ def _selection(content: Content) -> list[str]:
     ]
 
 
-def confounds(arms: list[Arm], pairs: list[Pair]) -> list[str]:
-    """What a reader should know before believing a difference, for the arms that are there."""
+def confounds(arms: list[Arm], pairs: list[Pair], epochs: dict[str, float]) -> list[str]:
+    """What a reader should know before believing a difference, for the arms that are there.
+
+    `epochs` says how often each arm, by label, went through its data.
+    """
     policies = {arm.policy for arm in arms}
     letters = {arm.letter for arm in arms}
     found = []
@@ -168,6 +171,11 @@ def confounds(arms: list[Arm], pairs: list[Pair]) -> list[str]:
         "Equal seeds mean equal initial weights, and other rows in another order: arms are not paired by seed, and the "
         "difference paired by seed is shown for information alone."
     )
+    if len(epochs) > 1 and max(epochs.values()) > 1 and max(epochs.values()) > 1.05 * min(epochs.values()):
+        often = ", ".join(f"{label} {times:.2f}" for label, times in epochs.items())
+        found.append(
+            f"Arms went through their data unequally often (epochs: {often}), so some repeat what others do not."
+        )
     if any(set(pair.control.seeds) != set(pair.treatment.seeds) for pair in pairs):
         found.append("The arms were trained with different sets of seeds.")
     return found

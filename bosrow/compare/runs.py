@@ -26,7 +26,6 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +63,7 @@ class Run:
     seed: int
     fingerprint: str
     policy: str
+    data_dirs: tuple[str, ...]
     arm: str | None
     arm_name: str | None
     group: str
@@ -92,13 +92,10 @@ class Run:
         """Whether the last step that was asked for is recorded."""
         return self.last_step >= int(self.options.get("max_train_steps", 0))
 
-    @cached_property
-    def data_dir(self) -> Path | None:
-        """The data directory that the options name, if there is one of that name now."""
-        named = self.options.get("data_dir")
-        named = named[0] if isinstance(named, list) and len(named) == 1 else named  # several: a mixture
-        path = Path(named) if isinstance(named, str) else None
-        return path if path is not None and (path / "meta.json").is_file() else None
+    @property
+    def mixture(self) -> bool:
+        """Whether the run read several data sets."""
+        return len(self.data_dirs) > 1
 
     def result(self, task: str, **wanted: Any) -> Record | None:
         """The evaluation's result of `task` whose fields have the values `wanted`."""
@@ -142,6 +139,7 @@ def read_run(path: Path) -> Run:
         seed=get("options", "seed", int),
         fingerprint=get("data", "fingerprint", str),
         policy=get("data", "policy", str),
+        data_dirs=_data_dirs(config),
         arm=arm.get("arm"),
         arm_name=arm.get("name"),
         group=arm.get("group", GROUPS[0]),
@@ -156,6 +154,15 @@ def read_run(path: Path) -> Run:
         results_step=results_step,
         items_dir=items_dir,
     )
+
+
+def _data_dirs(config: Record) -> tuple[str, ...]:
+    """The data directories as config.json names them: several for a mixture."""
+    parts = config["data"].get("data_sets")
+    if isinstance(parts, list):
+        return tuple(str(part.get("data_dir")) for part in parts if isinstance(part, dict))
+    named = config["options"].get("data_dir")
+    return (named,) if isinstance(named, str) else ()
 
 
 class _Getter:

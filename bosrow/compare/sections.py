@@ -242,8 +242,8 @@ def _equal(content: Content) -> list[Block]:
     if content["equal_tokens"]:
         rows = [
             [
-                Cell(f"{row['step']:,}"),
-                Cell(f"{row['tokens']:,}"),
+                Cell(f"{row['step']:,.0f}"),
+                Cell(f"{row['tokens']:,.0f}"),
                 Cell(figure(row["control"], 5)),
                 Cell(figure(row["treatment"], 5)),
                 Cell(bracketed(row, 5)),

@@ -7,6 +7,7 @@ piece and seed.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from bosrow.compare.grouping import Arm
 from bosrow.compare.runs import Run
 from bosrow.data.lookup import Provenance
-from bosrow.data.manifest import Manifest, read_manifest
+from bosrow.data.manifest import META, Manifest, read_manifest
 from bosrow.data.sampler import RowOrder
 from bosrow.errors import DataSetError
 
@@ -44,10 +45,13 @@ class ArmData:
 
 def data_of(arm: Arm) -> ArmData:
     """What is known of the data of `arm`. Never raises: a data set may have gone since."""
-    named = str(arm.runs[0].options.get("data_dir"))
-    data_dir = next((run.data_dir for run in arm.runs if run.data_dir is not None), None)
+    first = arm.runs[0]
+    named = ", ".join(first.data_dirs)
+    if first.mixture:
+        return ArmData(named, None, {}, {}, "several data sets are mixed in it; what was seen of each is not counted")
+    data_dir = next((path for path in map(Path, first.data_dirs) if (path / META).is_file()), None)
     if data_dir is None:
-        return ArmData(named, None, {}, {}, f"{named} is not there any more")
+        return ArmData(named, None, {}, {}, f"{named or 'its data set'} is not there any more")
     try:
         manifest = read_manifest(data_dir)
     except DataSetError as error:
