@@ -1,7 +1,7 @@
 """`bosrow inspect`: what a data set is like, on a terminal, as JSON, or as one page.
 
 Promise: every number is counted over all rows and documents, never estimated; the data set is not changed. Cost: one
-pass over the provenance (about 10 million pieces a second), or over the shards where there is none; then the rows
+pass over the provenance (about 4 million pieces a second), or over the shards where there is none; then the rows
 that are shown.
 """
 

@@ -73,7 +73,7 @@ def _histograms(findings: Findings) -> Iterator[tuple[str, Table]]:
         ("rows, by pieces in them", found.pieces_per_row),
         ("documents, by cuts", np.bincount(found.cuts)),
     ):
-        numbers = small_numbers(counts)
+        numbers = [(label, count) for label, count in small_numbers(counts) if count]
         if len(numbers) > 1:
             yield title, _bars([label for label, _ in numbers], [count for _, count in numbers])
 

@@ -67,3 +67,13 @@ def test_every_format_gives_the_rows_of_the_same_texts(texts, tmp_path, kind):
     assert {name: data for name, data in found.items() if name.endswith(".bin")} == {
         name: data for name, data in expected.items() if name.endswith(".bin")
     }
+
+
+@pytest.mark.parametrize("policy", ["keep", "stream"])
+def test_val_shards_are_refused_where_no_document_may_be_lost(corpus, tmp_path, policy):
+    command = ["prepare", "--data_files", *corpus, "--policy", policy, "--val_shards", "1", "--out_dir"]
+    done = bosrow(*command, tmp_path / "out")
+    assert done.returncode == 2
+    assert f"--val_shards cannot be used with --policy {policy}" in done.stderr
+    assert "use --val_fraction" in done.stderr
+    assert not (tmp_path / "out").exists()

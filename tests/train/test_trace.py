@@ -85,6 +85,7 @@ def check_against(seen, trace, folder, world_size):
             assert piece.get("steps", []) == read
 
 
+@pytest.mark.parametrize("folder", ["crop"], indirect=True)
 def test_steps_and_documents_are_those_that_one_process_logged(folder, trace, tmp_path):
     assert train_here(folder, tmp_path / "run", TRAINING) == 0
     seen = logged(tmp_path / "run")
@@ -225,6 +226,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.parametrize("folder", ["keep"], indirect=True)
 def test_the_core_alone_traces_inspects_and_compares_policies(folder, tmp_path):
     def core(*arguments):
         command = [sys.executable, "-c", WITHOUT_EXTRAS, *map(str, arguments)]
