@@ -7,6 +7,7 @@ can hold the answer; rebuilding is one pass over the shards and keeps only the d
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,8 @@ class Provenance:
     @property
     def has_ids(self) -> bool:
         """Whether ids were kept (--id_field)."""
-        return "id" in self._open("documents_000000.parquet").schema_arrow.names
+        with self._open("documents_000000.parquet") as file:
+            return "id" in file.schema_arrow.names
 
     @property
     def share_lost(self) -> float:
@@ -101,14 +103,14 @@ class Provenance:
     def lengths(self) -> npt.NDArray[np.uint32]:
         """Tokens of each document, its BOS counted, by number: shape (documents,)."""
         names = sorted(name for name in self._rows if name.startswith("documents_"))
-        parts = [self._open(name).read(["tokens"])["tokens"].to_numpy() for name in names]
+        parts = [self._read(name, None, ["tokens"])["tokens"].to_numpy() for name in names]
         return np.concatenate(parts) if parts else np.empty(0, np.uint32)
 
     def columns(self, split: str) -> Iterator[dict[str, npt.NDArray[Any]]]:
         """All pieces of a split's rows in order, many at a time, as arrays; `row` counts within the split."""
         first = 0
         for shard in self.manifest.shards_of(split):
-            for batch in self._open(_beside(shard.name)).iter_batches():
+            for batch in self._batches(_beside(shard.name)):
                 columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in PIECE.names or ()}
                 yield columns | {"row": columns["row"].astype(np.int64) + first}
             first += shard.rows
@@ -204,7 +206,7 @@ class Provenance:
 
     def _all_documents(self) -> Iterator[DocumentInfo]:
         for name in sorted(name for name in self._rows if name.startswith("documents_")):
-            for batch in self._open(name).iter_batches():
+            for batch in self._batches(name):
                 columns = batch.to_pydict()
                 ids = columns.get("id", [None] * len(batch))
                 yield from map(
@@ -222,7 +224,7 @@ class Provenance:
         for shard in self.manifest.shards_of(split):
             shape = (shard.rows, self.manifest.row_tokens)
             rows = np.memmap(self.data_dir / shard.name, "<u2", "r", shape=shape)
-            for batch in self._open(_beside(shard.name)).iter_batches():
+            for batch in self._batches(_beside(shard.name)):
                 names = ("row", "column", "document", "offset", "length", "added_bos")
                 columns = [batch.column(name).to_pylist() for name in names]
                 for row, column, document, offset, length, added_bos in zip(*columns, strict=True):
@@ -244,16 +246,22 @@ class Provenance:
             for line in table.to_pylist()
         ]
 
-    def _read(self, name: str, filters: list[tuple[str, str, Any]] | None) -> pa.Table:
+    def _read(
+        self, name: str, filters: list[tuple[str, str, Any]] | None, columns: list[str] | None = None
+    ) -> pa.Table:
         self._open(name).close()
-        return pq.read_table(self.data_dir / FOLDER / name, filters=filters)
+        with _whole(self.data_dir / FOLDER / name) as path:
+            return pq.read_table(path, filters=filters, columns=columns)
+
+    def _batches(self, name: str) -> Iterator[pa.RecordBatch]:
+        with self._open(name) as file, _whole(self.data_dir / FOLDER / name):
+            yield from file.iter_batches()
 
     def _open(self, name: str) -> pq.ParquetFile:
-        try:
-            file = pq.ParquetFile(self.data_dir / FOLDER / name)
-        except (pa.ArrowException, OSError) as error:
-            raise DataSetError(f"{self.data_dir / FOLDER / name} is not readable Parquet ({error})") from None
+        with _whole(self.data_dir / FOLDER / name) as path:
+            file = pq.ParquetFile(path)
         if file.metadata.num_rows != self._rows[name]:
+            file.close()
             raise DataSetError(
                 f"{self.data_dir / FOLDER / name} has {file.metadata.num_rows:,} lines, "
                 f"meta.json says {self._rows[name]:,}; the data set is damaged"
@@ -266,6 +274,16 @@ class Provenance:
                 "it was made by another version of bosrow: prepare the data set again"
             )
         return file
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """What pyarrow says of a file that it cannot read is said of the data set."""
+    try:
+        yield path
+    except (pa.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
+        raise DataSetError(f"{path} is not readable Parquet ({why}); the data set is damaged") from None
 
 
 def _columns_of(name: str) -> set[str]:

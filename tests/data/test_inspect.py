@@ -219,3 +219,17 @@ def test_provenance_of_another_version_or_of_other_rows_is_refused(made, tmp_pat
     damaged(tmp_path / "made", file, change)
     assert main(["inspect", str(tmp_path / "made"), "--rows", "1000"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_provenance_with_flipped_bytes_is_refused(made, tmp_path, capsys):
+    prepared(tmp_path / "made", data_files=(made["source"],), val_fraction=0.0, shard_rows=0)
+    path = tmp_path / "made" / "provenance" / "train_000000.parquet"
+    data = bytearray(path.read_bytes())
+    for place in range(100, len(data) // 2, 50):
+        data[place] ^= 0x5A
+    path.write_bytes(data)
+    for arguments in (["inspect"], ["trace", "--row", "1"], ["trace", "--document", "1"]):
+        assert main([arguments[0], str(tmp_path / "made"), *arguments[1:]]) == 2
+        errors = capsys.readouterr().err
+        assert "train_000000.parquet is not readable Parquet" in errors
+        assert errors.count("\n") == 1
