@@ -10,10 +10,11 @@ them, and whether the answers are the same, item by item. The last line is one J
 
 import argparse
 import contextlib
+import functools
 import gzip
 import io
-import itertools
 import json
+import operator
 import os
 import statistics
 import sys
@@ -48,6 +49,15 @@ def bosrow_run(
     began = time.perf_counter()
     outcome = evaluate(model, tokenizer, benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
     return time.perf_counter() - began, benchmark, outcome
+
+
+def write_items(source: Path, items: Path, count: int) -> None:
+    """About `count` lines of `source` (0: all), evenly spaced, with the fields that all have, as `datasets` requires."""
+    with gzip.open(source, "rt") as file:
+        records = [json.loads(line) for line in file]
+    names = functools.reduce(operator.and_, (record.keys() for record in records))
+    chosen = records[:: max(1, len(records) // count) if count else 1]
+    items.write_text("".join(json.dumps({name: record[name] for name in names}) + "\n" for record in chosen))
 
 
 def compare(benchmark: Benchmark, outcome: Outcome, theirs: dict) -> dict:
@@ -98,10 +108,7 @@ def main() -> None:
     for task in options.tasks.split(","):
         with tempfile.TemporaryDirectory() as place:
             items = Path(place) / f"{task}.jsonl"
-            with gzip.open(options.data / f"{FILES[task]}.jsonl.gz", "rt") as file:
-                lines = file.readlines()
-            step = max(1, len(lines) // options.items) if options.items else 1
-            items.write_text("".join(itertools.islice(lines, 0, None, step)))
+            write_items(options.data / f"{FILES[task]}.jsonl.gz", items, options.items)
             ours, theirs = [], []
             for _ in range(options.repeats):
                 seconds, benchmark, outcome = bosrow_run(
