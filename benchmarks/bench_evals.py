@@ -52,7 +52,7 @@ def bosrow_run(
 
 
 def write_items(source: Path, items: Path, count: int) -> None:
-    """About `count` lines of `source` (0: all), evenly spaced, with the fields that all have, as `datasets` requires."""
+    """About `count` lines of `source` (0: all), evenly spaced; `datasets` requires the same fields in all of them."""
     with gzip.open(source, "rt") as file:
         records = [json.loads(line) for line in file]
     names = functools.reduce(operator.and_, (record.keys() for record in records))

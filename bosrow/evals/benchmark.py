@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.evals.items import Hub, Item, Record, Tokenizer, prepare
+from bosrow.data.tokenizer import Tokenizer
+from bosrow.evals.items import Hub, Item, Record, prepare
 from bosrow.evals.scoring import LanguageModel, Track, score
 
 Result = dict[str, Any]
@@ -96,6 +97,7 @@ def evaluate(
         **benchmark.summarize(items, scores),
         "truncated": prepared.truncated,
         "clipped": prepared.clipped,
+        "unscored": sum(bool((scored.tokens == 0).any()) for scored in scores),
         "not_finite": sum(not np.isfinite(scored.logprobs).all() for scored in scores),
     }
     return Outcome(result, items, scores)

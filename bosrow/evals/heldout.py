@@ -3,18 +3,37 @@
 Cost: one pass over the val shards; their tokens in memory.
 """
 
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import read_manifest
 from bosrow.data.options import LOSSLESS
+from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import dataset_tokenizer
 from bosrow.errors import UserError
 from bosrow.evals.bits_per_byte import Document
 
 
-def heldout_documents(data_dir: Path, max_documents: int = 0) -> list[Document]:
+@dataclass(frozen=True)
+class HeldOut:
+    """Documents in the tokens of their data set, and its tokenizer."""
+
+    documents: list[Document]
+    tokenizer: Tokenizer
+
+    def for_model(self, tokenizer: Tokenizer) -> list[Document]:
+        """The documents in tokens of the model's tokenizer: as they are if it is the same, else encoded anew."""
+        if tokenizer.vocabulary_sha256 == self.tokenizer.vocabulary_sha256:
+            return self.documents
+        return [
+            replace(document, tokens=tokenizer.encode(self.tokenizer.decode(document.tokens)))
+            for document in self.documents
+        ]
+
+
+def heldout_documents(data_dir: Path, max_documents: int = 0) -> HeldOut:
     """The first `max_documents` val documents (0: all), in order of reading. Raises UserError if it has none."""
     manifest = read_manifest(data_dir)
     if manifest.policy not in LOSSLESS:
@@ -26,7 +45,8 @@ def heldout_documents(data_dir: Path, max_documents: int = 0) -> list[Document]:
         raise UserError(f"{data_dir} has no val rows; prepare it with --val_fraction")
     tokenizer = dataset_tokenizer(data_dir, manifest)
     rebuilt = Provenance(data_dir).rebuild("val")
-    return [
+    documents = [
         Document(info.document, tokens[1:], len(tokenizer.decode(tokens[1:]).encode()))
         for info, tokens in islice(rebuilt, max_documents or None)
     ]
+    return HeldOut(documents, tokenizer)

@@ -14,7 +14,7 @@ import torch
 
 from bosrow.data.manifest import Manifest
 from bosrow.data.tokenizer_file import dataset_tokenizer
-from bosrow.errors import UserError
+from bosrow.errors import DataSetError, UserError
 from bosrow.evals import ewok
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
 from bosrow.evals.bits_per_byte import Document, bits_per_byte
@@ -23,7 +23,7 @@ from bosrow.evals.heldout import heldout_documents
 from bosrow.evals.items import Item
 from bosrow.evals.options import TrainingEvaluationOptions
 from bosrow.evals.plots import Point, draw_over_steps
-from bosrow.evals.report import without_nan
+from bosrow.evals.report import within, without_nan
 from bosrow.evals.scoring import TransformerModel, rank, sum_over_ranks, world_size
 
 HELLASWAG_METRICS = "hellaswag_metrics.jsonl"
@@ -68,16 +68,19 @@ class TrainingEvaluations:
         asked = (options.hellaswag_data, options.ewok_data, options.heldout)
         try:
             self.tokenizer = dataset_tokenizer(data_dir, manifest)
-        except UserError:
+        except DataSetError as error:
             if any(path is not None for path in asked):
                 raise
-            return  # the data set's tokens are no text that bosrow knows
+            if options.hellaswag_every and rank() == 0:
+                note(f"no hellaswag in this run: {error}")
+            return
         if options.hellaswag_every:
             self._load("hellaswag", options.hellaswag_data is not None)
         if options.ewok_every and options.ewok_data is not None:
             self._load("ewok", True)
         if options.heldout_every and options.heldout is not None:
-            self.documents = heldout_documents(options.heldout, options.heldout_max_documents)
+            held_out = heldout_documents(options.heldout, options.heldout_max_documents)
+            self.documents = held_out.for_model(self.tokenizer)
 
     def _load(self, name: str, required: bool) -> None:
         problem: UserError | None = None
@@ -140,8 +143,11 @@ class TrainingEvaluations:
             records.scalars("hellaswag", step, values)
             records.append(HELLASWAG_METRICS, {"step": step, **values})
             self._say("HellaSwag", step, values, ("accuracy", "accuracy_norm"))
-            series = {"acc": "accuracy", "acc_norm": "accuracy_norm"}
-            _draw(records, "hellaswag", f"HellaSwag, rule {values['rule']}", lambda line: _points(line, series))
+            figures = {"acc": "accuracy", "acc_norm": "accuracy_norm"}
+            lines = _recorded(records, "hellaswag")
+            panels = {"": {shown: _points(lines, name) for shown, name in figures.items()}}
+            title = f"HellaSwag, rule {values['rule']}, without BOS"
+            draw_over_steps(records.path / "hellaswag.png", title, "accuracy", panels, chance=values["chance"])
         return {name: values[name] for name in ("accuracy", "accuracy_norm")}
 
     def _ewok(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
@@ -162,7 +168,12 @@ class TrainingEvaluations:
             for line in ewok.item_lines(outcome):
                 records.append(EWOK_ITEMS, {"step": step, **without_nan(line)})
             self._say("EWoK, by sum", step, values["sum"], ("accuracy", "macro_accuracy"))
-            _draw(records, "ewok", "EWoK by domain, by sum", _ewok_points)
+            lines = _recorded(records, "ewok")
+            for kind, groups in values["sum"]["groups"].items():
+                panels = {name: {"": _points(lines, "accuracy", ("sum", "groups", kind, name))} for name in groups}
+                path = records.path / ("ewok.png" if kind == "domain" else f"ewok_{kind}.png")
+                title = f"EWoK by {kind}, sum of log-probabilities, with BOS"
+                draw_over_steps(path, title, "accuracy", panels, chance=values["chance"])
         return {measure: values[measure]["accuracy"] for measure in ewok.MEASURES}
 
     def _bits_per_byte(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
@@ -184,20 +195,12 @@ def _due(every: int, step: int, last: bool) -> bool:
     return every > 0 and (last or step % every == 0)
 
 
-def _draw(records: Records, kind: str, title: str, points: Callable[[dict[str, Any]], dict[str, Point]]) -> None:
-    """Draw all lines of type `kind` so far to `kind`.png."""
-    series: dict[str, list[Point]] = {}
-    lines = [line for line in records.read_scalars() if line["type"] == kind]
-    for line in lines:
-        for name, point in points(line).items():
-            series.setdefault(name, []).append(point)
-    draw_over_steps(records.path / f"{kind}.png", title, "accuracy", series, chance=lines[-1]["chance"])
+def _recorded(records: Records, kind: str) -> list[dict[str, Any]]:
+    """All lines of type `kind` so far."""
+    return [line for line in records.read_scalars() if line["type"] == kind]
 
 
-def _points(line: dict[str, Any], figures: dict[str, str]) -> dict[str, Point]:
-    return {shown: (line["step"], line[name], line[f"{name}_stderr"] or 0.0) for shown, name in figures.items()}
-
-
-def _ewok_points(line: dict[str, Any]) -> dict[str, Point]:
-    domains = line["sum"]["groups"]["domain"]
-    return {name: (line["step"], group["accuracy"], group["accuracy_stderr"] or 0.0) for name, group in domains.items()}
+def _points(lines: list[dict[str, Any]], name: str, keys: tuple[str, ...] = ()) -> list[Point]:
+    """The figure `name` below `keys` of each line that has it, with its standard error."""
+    found = [(line["step"], within(line, keys)) for line in lines]
+    return [(step, part[name], part[f"{name}_stderr"] or 0.0) for step, part in found if part.get(name) is not None]

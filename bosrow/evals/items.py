@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from bosrow.data.tokenizer import Tokenizer
 from bosrow.errors import UserError
 from bosrow.evals.scoring import Sequence, fit
 
@@ -49,16 +50,6 @@ class Hub:
     all_configs: bool = False
     split: str
     local_files_only: bool = False
-
-
-class Tokenizer(Protocol):
-    """What evaluations need of a tokenizer."""
-
-    bos_token_id: int
-    vocab_size: int
-
-    def encode(self, text: str) -> Any:
-        """Token ids of `text` (a numpy array), without BOS."""
 
 
 def text(record: Record, name: str) -> str:
@@ -180,10 +171,12 @@ def _hub_rows(hub: Hub) -> Iterator[Record]:
                 yield from datasets.load_dataset(hub.dataset, config, split=hub.split)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{hub.dataset} cannot be had from the Hugging Face Hub ({reason}); for a gated data set, accept its terms "
-            "there and log in with 'hf auth login'"
-        ) from None
+        hint = (
+            "without network it has to be in the cache"
+            if isinstance(error, ConnectionError)
+            else "if it is gated, accept its terms there and log in with 'hf auth login'"
+        )
+        raise UserError(f"{hub.dataset} cannot be had from the Hugging Face Hub ({reason}); {hint}") from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bosrow.evals.benchmark import Result
-from bosrow.evals.plots import Point, draw_over_steps
+from bosrow.evals.plots import Point, Series, draw_over_steps
 from bosrow.files import replace_file
 
 # The figures of each task that the table shows: name in the result, name for people.
@@ -30,6 +31,8 @@ FIGURES = {
     "bits_per_byte": {"bits_per_byte": "bits/byte", "loss_per_token": "loss"},
     "rows": {"loss": "loss", "loss_without_bos_targets": "loss, BOS targets left out"},
 }
+UNITS = {"bits_per_byte": "bits per byte", "rows": "nats per token"}  # of plots; accuracy of all others
+GROUPS = {"ewok": ("sum", "groups"), "blimp": ("groups",)}  # where a result has accuracies by group, drawn apart
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,13 @@ def figure_of(result: Result, name: str) -> Any:
     return value
 
 
+def within(result: Result, keys: Iterable[str]) -> Result:
+    """The part of a result below `keys`; empty if it is not there."""
+    for key in keys:
+        result = result.get(key, {})
+    return result
+
+
 def _title(result: Result) -> str:
     if result["task"] == "rows":
         return f"rows of {result['rows_of']} ({result['policy']})"
@@ -124,8 +134,12 @@ def print_table(evaluated: list[Evaluated], console: Console) -> None:
             count = first.get("items") or first.get("documents") or first.get("rows")
             table.add_row(_title(first), shown, "" if chance is None else f"{chance:.3f}", f"{count:,}", *cells)
         remarks.append(f"{first['task']} by the rule: {first['rule']}")
+        warned: dict[str, list[str]] = {}
+        for one in evaluated:
+            for text in _warnings(one.results[place]):
+                warned.setdefault(f"{_title(first)}: {text}", []).append(one.name)
         remarks += [
-            f"{one.name}: {_title(first)}: {text}" for one in evaluated for text in _warnings(one.results[place])
+            text if len(names) == len(evaluated) else f"{', '.join(names)}: {text}" for text, names in warned.items()
         ]
     console.print(table)
     remarks = list(dict.fromkeys(remarks))
@@ -143,6 +157,7 @@ def _warnings(result: Result) -> list[str]:
     texts = {
         "truncated": "items had a context longer than the model, which was cut on the left",
         "clipped": "items had a choice longer than the model, of which only the end was scored",
+        "unscored": "items had a choice without a token to score, whose sum of 0 beats any other",
         "not_finite": "items had a score that is not finite and count as wrong; the model has diverged",
     }
     return [f"{result[name]:,} {text}" for name, text in texts.items() if result.get(name)]
@@ -157,21 +172,34 @@ def draw_plots(evaluated: list[Evaluated], folder: Path) -> list[Path]:
     runs = {path: members for path, members in runs.items() if len(members) > 1}
     drawn = []
     for place, first in enumerate(evaluated[0].results if runs else []):
-        figures = dict(FIGURES[first["task"]])
-        if first["task"] == "ewok":
-            figures |= {f"sum.groups.domain.{name}.accuracy": name for name in first["sum"]["groups"]["domain"]}
-        series = {}
-        for name, shown in figures.items():
-            for path, members in runs.items():
-                points = [_point(one.step or 0, one.results[place], name) for one in members]
-                label = shown if len(runs) == 1 else f"{path.name}: {shown}"
-                series[label] = [point for point in points if point is not None]
-        series = {label: points for label, points in series.items() if points}
-        path = folder / (re.sub(r"\W+", "_", _title(first)).strip("_") + ".png")
-        ylabel = "accuracy" if "chance" in first else "bits or nats"
-        draw_over_steps(path, _title(first), ylabel, series, chance=first.get("chance"))
-        drawn.append(path)
+        task = first["task"]
+        figures = {name: shown for name, shown in FIGURES[task].items() if name != "loss_per_token"}
+        pictures = {"": {"": _series(runs, place, figures)}}
+        for kind, groups in (within(first, GROUPS[task]) if task in GROUPS else {}).items():
+            if kind != "paradigm":  # of which there are 67
+                pictures[f" by {kind}"] = {
+                    name: _series(runs, place, {"accuracy": ""}, (*GROUPS[task], kind, name)) for name in groups
+                }
+        for suffix, panels in pictures.items():
+            title = _title(first) + suffix
+            path = folder / (re.sub(r"\W+", "_", title).strip("_") + ".png")
+            draw_over_steps(path, title, UNITS.get(task, "accuracy"), panels, chance=first.get("chance"))
+            drawn.append(path)
     return drawn
+
+
+def _series(
+    runs: dict[Path, list[Evaluated]], place: int, figures: dict[str, str], keys: tuple[str, ...] = ()
+) -> Series:
+    """A line for each run and figure below `keys` that has a finite point, labelled with what tells them apart."""
+    series: Series = {}
+    for name, shown in figures.items():
+        for path, members in runs.items():
+            points = [_point(one.step or 0, within(one.results[place], keys), name) for one in members]
+            label = ": ".join(filter(None, (path.name if len(runs) > 1 else "", shown)))
+            if finite := [point for point in points if point is not None]:
+                series[label] = finite
+    return series
 
 
 def _point(step: int, result: Result, name: str) -> Point | None:

@@ -5,14 +5,38 @@ a row count, also those that are BOS (which a model trained on stream rows has l
 on rows of single documents has not); the figure without them stands beside. Cost: one pass over the rows.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from bosrow.data.rows import Rows
 from bosrow.evals.benchmark import Result, mean_and_error
+from bosrow.evals.bits_per_byte import ratio_and_error
 from bosrow.evals.scoring import LanguageModel, Sequence, Track, sum_over_ranks, token_scores
 
 ROWS_AT_ONCE = 1024
 BINS = 32
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """The result, and for each row its number in the split and, of words and of BOS, nats and targets, (rows, 2)."""
+
+    result: Result
+    numbers: npt.NDArray[np.int64]
+    nats: npt.NDArray[np.float64]
+    targets: npt.NDArray[np.int64]
+
+    def lines(self) -> list[dict[str, float | int]]:
+        """One record a row, as items_rows_NAME.jsonl has them; `logprob` and `tokens` are over all targets."""
+        return [
+            {"row": number, "logprob": -(words + bos), "tokens": count + bos_count}
+            | {"bos_logprob": -bos, "bos_targets": bos_count}
+            for number, (words, bos), (count, bos_count) in zip(
+                self.numbers.tolist(), self.nats.tolist(), self.targets.tolist(), strict=True
+            )
+        ]
 
 
 def distances(row: np.ndarray, bos_token_id: int) -> np.ndarray:
@@ -27,9 +51,9 @@ def distances(row: np.ndarray, bos_token_id: int) -> np.ndarray:
 
 
 def row_losses(
-    model: LanguageModel, rows: Rows, *, max_rows: int = 0, batch_size: int = 8, track: Track | None = None
-) -> Result:
-    """Losses in nats a token over `max_rows` rows, spread evenly (0: all), over all ranks.
+    model: LanguageModel, rows: Rows, name: str, *, max_rows: int = 0, batch_size: int = 8, track: Track | None = None
+) -> RowScores:
+    """Losses in nats a token over `max_rows` rows, spread evenly (0: all), over all ranks. `name` is the data set's.
 
     `by_position` has seq_len means. `by_distance` has one for each bin [2^k, 2^(k+1)) of the distance; its
     bin 0 is what begins a row in the middle of a document. BOS targets are left out of it.
@@ -39,8 +63,7 @@ def row_losses(
     chosen = np.arange(count) * len(rows) // count
     by_position = np.zeros(rows.row_tokens - 1)
     by_distance = np.zeros((2, BINS))
-    by_kind = np.zeros((2, 2))  # of targets that are words, and BOS: nats, tokens
-    row_means = np.zeros(count)
+    by_row = np.zeros((2, count, 2))  # nats and targets of each row, of words and of BOS
     for first in range(0, count, ROWS_AT_ONCE):
         tokens = rows[chosen[first : first + ROWS_AT_ONCE]]
         sequences = [Sequence(row, 1) for row in tokens.tolist()]
@@ -48,26 +71,28 @@ def row_losses(
             losses = -values.astype(np.float64)
             is_bos = tokens[number, 1:] == bos
             by_position += losses
-            row_means[first + number] = losses.mean()
-            by_kind += [np.bincount(is_bos, losses, 2), np.bincount(is_bos, minlength=2)]
+            by_row[:, first + number] = np.bincount(is_bos, losses, 2), np.bincount(is_bos, minlength=2)
             distance = distances(tokens[number], bos)[~is_bos]
             bins = np.where(distance > 0, 1 + np.log2(np.maximum(distance, 1)).astype(np.int64), 0)
             by_distance += [np.bincount(bins, losses[~is_bos], BINS), np.bincount(bins, minlength=BINS)]
     by_position = sum_over_ranks(by_position, model.device) / count
     by_distance = sum_over_ranks(by_distance, model.device)
-    (words, bos_nats), (word_count, bos_count) = sum_over_ranks(by_kind, model.device)
-    loss, error = mean_and_error(sum_over_ranks(row_means, model.device))
-    return {
+    nats, targets = sum_over_ranks(by_row, model.device)
+    loss, error = mean_and_error(nats.sum(1) / targets.sum(1))
+    words, words_error = ratio_and_error(nats[:, 0], targets[:, 0])
+    bos_count = int(targets[:, 1].sum())
+    result: Result = {
         "task": "rows",
         "rule": f"the mean over every target of the {rows.split} rows",
-        "rows_of": rows.data_dir.name,
+        "rows_of": name,
         "policy": rows.manifest.policy,
         "rows": count,
         "loss": loss,
         "loss_stderr": error,
-        "loss_without_bos_targets": words / word_count,
-        "loss_of_bos_targets": bos_nats / bos_count if bos_count else None,
-        "bos_targets": int(bos_count),
+        "loss_without_bos_targets": words,
+        "loss_without_bos_targets_stderr": words_error,
+        "loss_of_bos_targets": nats[:, 1].sum() / bos_count if bos_count else None,
+        "bos_targets": bos_count,
         "by_position": by_position.tolist(),
         "by_distance": [
             {"from": 2 ** (place - 1) if place else 0, "tokens": int(tokens), "loss": total / tokens}
@@ -75,3 +100,4 @@ def row_losses(
             if tokens
         ],
     }
+    return RowScores(result, chosen, nats, targets.astype(np.int64))

@@ -17,13 +17,14 @@ from rich.progress import track as rich_track
 
 from bosrow import __version__
 from bosrow.data.rows import Rows, open_rows
+from bosrow.data.tokenizer import Tokenizer
 from bosrow.errors import Interrupted, UserError
 from bosrow.evals import ewok
 from bosrow.evals.benchmark import Benchmark, Result, evaluate
-from bosrow.evals.bits_per_byte import Document, bits_per_byte
+from bosrow.evals.bits_per_byte import bits_per_byte
 from bosrow.evals.catalogue import load
-from bosrow.evals.heldout import heldout_documents
-from bosrow.evals.items import Item, Tokenizer
+from bosrow.evals.heldout import HeldOut, heldout_documents
+from bosrow.evals.items import Item
 from bosrow.evals.options import EvalOptions
 from bosrow.evals.report import (
     Evaluated,
@@ -51,8 +52,8 @@ class Material:
     """Everything that models are scored on, read before the first of them is loaded."""
 
     benchmarks: dict[str, tuple[Benchmark, list[Item]]]
-    documents: list[Document]
-    rows: list[Rows]
+    held_out: HeldOut | None
+    rows: dict[str, Rows]
 
 
 def evaluate_checkpoints(options: EvalOptions) -> None:
@@ -81,11 +82,15 @@ def read_material(options: EvalOptions) -> Material:
     """Items, documents and rows of all tasks. Raises UserError if some are not there, or unusable."""
     items = [name for name in options.task_names if name not in ("bits_per_byte", "rows")]
     benchmarks = {name: load(name, options) for name in items}
-    documents: list[Document] = []
+    held_out: HeldOut | None = None
     if "bits_per_byte" in options.task_names and options.heldout is not None:
-        documents = heldout_documents(options.heldout, options.heldout_max_documents)
-    rows = [open_rows(path, "val") for path in options.rows] if "rows" in options.task_names else []
-    return Material(benchmarks, documents, rows)
+        held_out = heldout_documents(options.heldout, options.heldout_max_documents)
+    rows: dict[str, Rows] = {}
+    if "rows" in options.task_names:
+        rows = {
+            name: open_rows(path, "val") for name, path in zip(distinct_names(options.rows), options.rows, strict=True)
+        }
+    return Material(benchmarks, held_out, rows)
 
 
 def _evaluate(
@@ -120,10 +125,10 @@ def _results(
     for task in options.task_names:
         track = _track(f"{talk_of}: {task}") if talk_of is not None else None
         if task == "bits_per_byte":
-            _check_vocabulary(model, options.heldout, max(int(d.tokens.max(initial=0)) for d in material.documents))
+            assert material.held_out is not None  # EvalOptions require it
             found = bits_per_byte(
                 model,
-                material.documents,
+                material.held_out.for_model(tokenizer),
                 tokenizer.bos_token_id,
                 stride=options.stride,
                 batch_size=options.batch_size,
@@ -131,9 +136,12 @@ def _results(
             )
             yield found.result, {"items_bits_per_byte.jsonl": found.lines()}
         elif task == "rows":
-            for rows in material.rows:
-                _check_rows(model, rows)
-                yield row_losses(model, rows, max_rows=options.max_rows, batch_size=options.batch_size, track=track), {}
+            for name, rows in material.rows.items():
+                _check_rows(model, tokenizer, rows)
+                scores = row_losses(
+                    model, rows, name, max_rows=options.max_rows, batch_size=options.batch_size, track=track
+                )
+                yield scores.result, {f"items_rows_{name}.jsonl": scores.lines()}
         else:
             benchmark, items = material.benchmarks[task]
             settings = {"yes": [True], "no": [False], "both": [False, True], None: [benchmark.bos]}[options.bos]
@@ -147,25 +155,17 @@ def _results(
                 yield outcome.result, files
 
 
-def _check_vocabulary(model: TransformerModel, data_dir: Path | None, largest: int) -> None:
-    if largest >= model.vocab_size:
-        raise UserError(
-            f"{data_dir} holds token {largest}, but the model knows {model.vocab_size:,} tokens; "
-            "they were made with different vocabularies"
-        )
-
-
-def _check_rows(model: TransformerModel, rows: Rows) -> None:
-    """Raises UserError if `model` cannot read `rows`."""
+def _check_rows(model: TransformerModel, tokenizer: Tokenizer, rows: Rows) -> None:
+    """Raises UserError if `model`, which goes with `tokenizer`, cannot read `rows`."""
     if rows.row_tokens - 1 > model.context_tokens:
         raise UserError(
             f"{rows.data_dir} has rows of seq_len {rows.row_tokens - 1}, "
             f"the model knows {model.context_tokens} positions"
         )
-    if rows.manifest.vocab_size > model.vocab_size:
+    if rows.manifest.vocab_size != tokenizer.vocab_size:
         raise UserError(
-            f"{rows.data_dir} was made with a vocabulary of {rows.manifest.vocab_size:,}, "
-            f"the model knows {model.vocab_size:,} tokens"
+            f"{rows.data_dir} was made with a vocabulary of {rows.manifest.vocab_size:,}, the model's tokenizer has "
+            f"{tokenizer.vocab_size:,}; rows serve models of their own vocabulary alone"
         )
 
 

@@ -97,7 +97,8 @@ def test_distance_counts_from_the_last_bos_and_is_unknown_before_one():
 def test_losses_over_rows_equal_a_plain_pass_over_them(tmp_path):
     rows = bosrow.open_rows(write_data_set(tmp_path / "data", val_rows=7), "val")
     model = gpt2(vocab_size=61, seq_len=16)
-    result = row_losses(TransformerModel(model), rows, batch_size=2)
+    scores = row_losses(TransformerModel(model), rows, "data", batch_size=2)
+    result = scores.result
     tokens = torch.from_numpy(rows[:].astype(np.int64))
     losses = model.token_losses(tokens[:, :-1], tokens[:, 1:]).double().numpy()
     is_bos = tokens[:, 1:].numpy() == 0
@@ -106,6 +107,10 @@ def test_losses_over_rows_equal_a_plain_pass_over_them(tmp_path):
     assert result["by_position"] == pytest.approx(losses.mean(0), rel=1e-5)
     assert result["loss_without_bos_targets"] == pytest.approx(losses[~is_bos].mean(), rel=1e-6)
     assert result["loss_of_bos_targets"] == pytest.approx(losses[is_bos].mean(), rel=1e-6)
+    for row, line in enumerate(scores.lines()):
+        assert (line["row"], line["tokens"], line["bos_targets"]) == (row, 16, is_bos[row].sum())
+        assert line["logprob"] == pytest.approx(-losses[row].sum(), rel=1e-5)
+        assert line["bos_logprob"] == pytest.approx(-losses[row][is_bos[row]].sum(), rel=1e-5)
     distance = np.array([distances(row, 0) for row in tokens.numpy()])
     expected = losses[(distance >= 4) & (distance < 8) & ~is_bos]
     (found,) = (part for part in result["by_distance"] if part["from"] == 4)
@@ -116,4 +121,4 @@ def test_losses_over_rows_equal_a_plain_pass_over_them(tmp_path):
 def test_some_rows_are_chosen_evenly(tmp_path):
     rows = bosrow.open_rows(write_data_set(tmp_path / "data", val_rows=10), "val")
     model = TransformerModel(gpt2(vocab_size=61, seq_len=16))
-    assert row_losses(model, rows, max_rows=4)["rows"] == 4
+    assert [line["row"] for line in row_losses(model, rows, "data", max_rows=4).lines()] == [0, 2, 5, 7]

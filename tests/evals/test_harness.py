@@ -30,7 +30,7 @@ def lines_of(path):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A random model, and one trained for a moment, on real text."""
+    """A random model, and one trained for a moment, on real text, exported."""
     if not (SHARED / "eval").is_dir():
         pytest.skip("../shared/data/eval is not there")
     place = tmp_path_factory.mktemp("models")
@@ -45,7 +45,8 @@ def models(tmp_path_factory):
     for name, steps in (("random", 1), ("trained", 50)):
         rate = " --learning_rate 1e-9" if name == "random" else ""
         assert main(f"{train} --run_dir {place / name} --max_train_steps {steps}{rate}".split()) == 0
-        found[name] = place / name / f"ckpt_final_step{steps:07d}"
+        found[name] = place / f"{name}_exported"
+        assert main(["export", str(place / name), "--out_dir", str(found[name])]) == 0
     return found
 
 

@@ -23,12 +23,21 @@ def prepared(place, policy, *more):
 
 @pytest.mark.parametrize("policy", ["stream", "keep"])
 def test_val_documents_are_whole_whatever_the_packing(tmp_path, capsys, policy):
-    documents = heldout_documents(prepared(tmp_path, policy, "--val_fraction", "0.2"))
+    documents = heldout_documents(prepared(tmp_path, policy, "--val_fraction", "0.2")).documents
     assert 20 < len(documents) < 60
     for document in documents:
         text = load_tokenizer().decode(document.tokens)
         assert text == TEXTS[document.number]
         assert document.bytes == len(text.encode())
+
+
+def test_a_model_of_another_vocabulary_reads_the_same_texts(tmp_path, capsys):
+    data = prepared(tmp_path, "keep", "--val_fraction", "0.1")
+    model_folder(tmp_path / "bytes", seq_len=32)
+    command = ["eval", str(tmp_path / "bytes"), "--tasks", "bits_per_byte", "--heldout", str(data)]
+    assert main([*command, "--device", "cpu", "--heldout_max_documents", "7", "--out", str(tmp_path / "out")]) == 0
+    (result,) = json.loads((tmp_path / "out" / "summary.json").read_text())["checkpoints"][0]["results"]
+    assert result["tokens"] == result["bytes"] > 100  # each byte is a token of this model
 
 
 def test_the_same_documents_are_held_out_of_both_packings_and_scored_alike(tmp_path, capsys):

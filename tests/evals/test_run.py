@@ -1,6 +1,7 @@
 """`bosrow eval` as a person uses it: tables, files, several checkpoints and ranks, and mistakes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -75,7 +76,7 @@ def test_checkpoints_of_a_run_side_by_side_are_drawn_over_steps(workplace, capsy
     assert "ckpt_periodic_step0000020" in printed
     assert (out / "ckpt_periodic_step0000020" / "items_ewok.jsonl").exists()
     assert [one["step"] for one in json.loads((out / "summary.json").read_text())["checkpoints"]] == [10, 20]
-    for name in ("hellaswag_without_BOS.png", "ewok_with_BOS.png"):
+    for name in ("hellaswag_without_BOS.png", "ewok_with_BOS.png", "ewok_with_BOS_by_domain.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -89,17 +90,10 @@ def test_names_of_checkpoints_differ(tmp_path):
 def test_any_number_of_ranks_and_any_batch_size_give_the_same_scores(workplace, ranks):
     alone, together = workplace / "alone", workplace / "together"
     main(arguments(workplace, "hellaswag,ewok", "--out", alone, "--batch_size", 1))
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nproc_per_node={ranks}",
-        "--standalone",
-        "-m",
-        "bosrow",
-    ]
-    command += arguments(workplace, "hellaswag,ewok", "--out", together, "--batch_size", 3)
-    subprocess.run(command, check=True, capture_output=True, timeout=120, env=None)
+    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", "--standalone", "-m", "bosrow"]
+    command = arguments(workplace, "hellaswag,ewok", "--out", together, "--batch_size", 3)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *torchrun, *command], check=True, capture_output=True, timeout=200, env=environment)
     for name in ("items_hellaswag.jsonl", "items_ewok.jsonl"):
         for one, other in zip(lines_of(alone / name), lines_of(together / name), strict=True):
             assert other["logprobs"] == pytest.approx(one["logprobs"], rel=1e-6)
@@ -108,13 +102,16 @@ def test_any_number_of_ranks_and_any_batch_size_give_the_same_scores(workplace, 
 
 def test_rows_and_held_out_documents_of_data_sets_are_scored(workplace, capsys):
     model_folder(workplace / "small", tokenizer=True, vocab_size=257, seq_len=16)
-    data = write_data_set(workplace / "packed", seq_len=16)
-    stream = write_data_set(workplace / "stream", seq_len=16, policy="stream")
+    data = write_data_set(workplace / "packed" / "data", seq_len=16, vocab_size=257)
+    stream = write_data_set(workplace / "stream" / "data", seq_len=16, vocab_size=257, policy="stream")
     command = ["eval", str(workplace / "small"), "--tasks", "rows", "--rows", str(data), str(stream), "--json"]
-    assert main([*command, "--device", "cpu"]) == 0
+    assert main([*command, "--device", "cpu", "--out", str(workplace / "out")]) == 0
     packed, streamed = json.loads(capsys.readouterr().out)["checkpoints"][0]["results"]
     assert (packed["policy"], streamed["policy"]) == ("crop", "stream")
     assert len(packed["by_position"]) == 16
+    for result in (packed, streamed):
+        lines = lines_of(workplace / "out" / f"items_rows_{result['rows_of']}.jsonl")
+        assert sum(-line["logprob"] for line in lines) / 160 == pytest.approx(result["loss"])
 
 
 @pytest.mark.parametrize(
@@ -145,12 +142,25 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(workplace, capsys):
 
 
 def test_rows_that_a_model_cannot_read_are_refused(workplace, capsys):
-    long_rows = write_data_set(workplace / "long", seq_len=64)
+    long_rows = write_data_set(workplace / "long", seq_len=64, vocab_size=257)
     assert main([*arguments(workplace, "rows"), "--rows", str(long_rows)]) == 2
     assert "has rows of seq_len 64, the model knows 48 positions" in capsys.readouterr().err
+    other = write_data_set(workplace / "other", seq_len=16, vocab_size=61)
+    assert main([*arguments(workplace, "rows"), "--rows", str(other)]) == 2
+    assert "made with a vocabulary of 61, the model's tokenizer has 257" in capsys.readouterr().err
     heldout = write_data_set(workplace / "cropped")
     assert main([*arguments(workplace, "bits_per_byte"), "--heldout", str(heldout)]) == 2
     assert "--policy keep or stream" in capsys.readouterr().err
+
+
+def test_what_was_cut_is_said_once_if_it_is_the_same_for_all(workplace, capsys):
+    records = [{"query": "word " * 9, "endings": ["a", "b" * 60], "label": 0}]
+    items_file(workplace / "hellaswag.jsonl", records)
+    model_folder(workplace / "other", seed=5)
+    command = arguments(workplace, "hellaswag")
+    assert main([command[0], str(workplace / "other"), *command[1:]]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "longer than the model, of which" in line)
+    assert line.startswith("hellaswag without BOS: 1 items had a choice")
 
 
 def test_ctrl_c_ends_with_a_sentence(workplace, capsys, monkeypatch):

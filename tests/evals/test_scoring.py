@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import Bigram, gpt2, language_model
 
@@ -41,9 +41,12 @@ def test_a_common_beginning_stands_in_the_tree_once():
     assert layout.nodes == [[0, 1, 2], [0, 1, 3], [0, 1, 3, 4]]
 
 
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
+
 short_lists = st.lists(st.integers(0, 2), min_size=1, max_size=6)
 
 
+@patient
 @given(st.lists(short_lists, min_size=1, max_size=5))
 def test_in_a_tree_a_token_sees_its_own_beginning_and_nothing_else(inputs):
     layout = lay_out(sorted(inputs))
@@ -60,6 +63,7 @@ sequences = st.lists(st.integers(0, 3), min_size=2, max_size=12).flatmap(
 )
 
 
+@patient
 @given(st.lists(short_lists, max_size=12), st.integers(1, 12))
 def test_rows_hold_every_sequence_once_and_no_more_tokens_than_asked(inputs, most):
     rows = fill_rows(inputs, most)
@@ -68,7 +72,7 @@ def test_rows_hold_every_sequence_once_and_no_more_tokens_than_asked(inputs, mos
         assert len(row) == 1 or len(lay_out([inputs[number] for number in row]).tokens) <= most
 
 
-@settings(max_examples=30, deadline=None)
+@settings(patient, max_examples=30)
 @given(st.lists(sequences, min_size=1, max_size=20), st.integers(1, 4))
 def test_trees_in_batches_score_as_plain_passes_do(some, batch_size):
     model = gpt2(seq_len=12)

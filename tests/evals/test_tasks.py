@@ -170,6 +170,12 @@ def test_an_item_with_a_score_that_is_not_finite_is_wrong_and_counted():
     assert multiple_choice([item], [score([math.nan, -1], [1, 1])])["accuracy"] == 0
 
 
+def test_a_choice_without_a_token_to_score_is_counted():
+    items = [Item(choices=(("", "a"), ("", "ab")), label=1), Item(choices=(("x", "a"), ("x", "ab")), label=1)]
+    outcome = evaluate(language_model(), Characters(), hellaswag.benchmark("llmc"), items, bos=False, batch_size=1)
+    assert outcome.result["unscored"] == 1
+
+
 def test_contexts_longer_than_the_model_are_cut_on_the_left_and_counted():
     items = [Item(choices=(("x" * length, " yes"), ("x" * length, " no")), label=0) for length in (20, 44, 60)]
     prepared = prepare(items, Characters(), bos=False, context_tokens=48)
