@@ -55,8 +55,12 @@ class Disk:
         self.kept: list[int] = []  # descriptors that keep inodes from being used again
 
     def install(self) -> None:
-        """Watch from now on."""
+        """Watch from now on. What is there already counts as durable."""
         disk = self
+        for path in (self.folder, *sorted(self.folder.rglob("*"))) if self.fault == "power" else ():
+            self.made_durable(path)
+            if path.is_file():
+                self.kept.append(os.open(path, os.O_RDONLY))
 
         class File(io.FileIO):
             def write(self, data: Any) -> int:
