@@ -32,7 +32,7 @@ class RowScores:
         """One record a row, as items_rows_NAME.jsonl has them; `logprob` and `tokens` are over all targets."""
         return [
             {"row": number, "logprob": -(words + bos), "tokens": count + bos_count}
-            | {"bos_logprob": -bos, "bos_targets": bos_count}
+            | {"bos_logprob": 0.0 - bos, "bos_targets": bos_count}
             for number, (words, bos), (count, bos_count) in zip(
                 self.numbers.tolist(), self.nats.tolist(), self.targets.tolist(), strict=True
             )
