@@ -10,6 +10,7 @@ DATASET ?=
 CONFIG ?=
 FLAGS ?=
 SAMPLE := data/sample.jsonl
+SAMPLE_TOKENIZER := data/sample_tokenizer/tokenizer.json
 ifeq ($(DATASET),)
 DATA_DIR := data/sample_bosrow
 SOURCE := --dataset json --data_files $(SAMPLE) --id_field id --val_fraction 0.05
@@ -25,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make data DATASET=HuggingFaceFW/fineweb-edu CONFIG=sample-10BT   prepares a data set of the Hub'
-	@echo '  FLAGS="..." adds flags to the command of data, train, test, bench or soak'
+	@echo '  FLAGS="..." adds flags to the command of data, train, ab, test, bench or soak'
 
 data: $(VENV)/.core $(if $(DATASET),,$(SAMPLE)) ## prepare the sample (or DATASET= CONFIG= of the Hub) and verify it
 	$(BIN)/bosrow prepare $(SOURCE) --out_dir $(DATA_DIR) --seq_len 1024 $(FLAGS)
@@ -42,6 +43,10 @@ train: $(VENV)/.train ## train a small GPT-2 on the sample, on the CPU, in about
 picture: $(VENV)/.core $(SAMPLE) ## draw the README's picture of rows, docs/rows.svg, from the sample
 	$(BIN)/bosrow prepare $(SOURCE) --policy keep --out_dir data/sample_keep --seq_len 1024 $(FLAGS)
 	$(BIN)/bosrow inspect data/sample_keep --svg docs/rows.svg
+
+ab: $(VENV)/.compare $(SAMPLE) ## compare four ways of packing on the sample: 20 runs and a report, in about 20 minutes
+	@test -e $(SAMPLE_TOKENIZER) || $(BIN)/python launch/train_vocabulary.py $(SAMPLE_TOKENIZER) 4096 $(SAMPLE)
+	$(BIN)/bosrow ab launch/ab_sample.toml $(FLAGS)
 
 test: $(VENV)/.dev ## check style and types, and run all tests but the long ones
 	$(BIN)/ruff check .
@@ -75,6 +80,10 @@ $(VENV)/.core: pyproject.toml constraints.txt
 $(VENV)/.train: $(VENV)/.core
 	@echo "installing torch and what training needs (the first time only, some minutes)"
 	@$(PIP) --editable .[train]
+	@touch $@
+
+$(VENV)/.compare: $(VENV)/.train
+	@$(PIP) --editable .[train,tokenizers,compare]
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train

@@ -67,6 +67,12 @@ VERBS = {
         "say whether runs on one data set are better than runs on another",
         "compare",
     ),
+    "ab": Verb(
+        "bosrow.compare.options:AbOptions",
+        "bosrow.compare.ab:ab",
+        "compare ways of packing: prepare, train, evaluate and report what a TOML file says",
+        "train,compare",
+    ),
 }
 
 

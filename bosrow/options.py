@@ -83,3 +83,18 @@ def _with_underscores(argument: str) -> str:
         return argument
     flag, equals, value = argument.partition("=")
     return "--" + flag[2:].replace("-", "_") + equals + value
+
+
+def as_arguments(options: Any) -> list[str]:
+    """The command line that `parse` turns into `options`: positionals, and the flags that are not at their default."""
+    first, rest = [], []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        words = [str(item) for item in (value if isinstance(value, tuple) else (value,))]
+        if field.metadata["positional"]:
+            first += words
+        elif value is True:
+            rest.append(f"--{field.metadata['flag'] or field.name}")
+        elif value != field.default:
+            rest += [f"--{field.metadata['flag'] or field.name}", *words]
+    return first + rest

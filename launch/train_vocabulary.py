@@ -1,12 +1,13 @@
-"""A byte-level BPE vocabulary of a chosen size from the text of Parquet files, as one tokenizer.json.
+"""A byte-level BPE vocabulary of a chosen size from the field "text" of Parquet or JSON-lines files.
 
-    python launch/train_vocabulary.py OUT/tokenizer.json 4096 FILE.parquet [FILE.parquet ...]
+    python launch/train_vocabulary.py OUT/tokenizer.json 4096 FILE [FILE ...]
 
-For experiments on a CPU: with GPT-2's 50,257 tokens the output layer is most of a small model's work. Give it files
-that the experiment does not read, then no held-out document has shaped it. GPT-2's splitting rule; token 0 is
-<|endoftext|>, which serves as BOS. Cost: about two minutes for 40 MB of text on one core.
+For experiments on a CPU: with GPT-2's 50,257 tokens the output layer is most of a small model's work. Where files
+can be spared, give it some that the experiment does not read; then no held-out document has shaped it. GPT-2's
+splitting rule; token 0 is <|endoftext|>, which serves as BOS.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 
 def texts(files: list[str]) -> Iterator[list[str]]:
-    """The column `text` of all files, some hundred documents at a time."""
+    """The field `text` of all files, some documents at a time."""
     for file in files:
+        if file.endswith(".jsonl"):
+            with open(file, encoding="utf-8") as lines:
+                yield from ([json.loads(line)["text"]] for line in lines)
+            continue
         for batch in pq.ParquetFile(file).iter_batches(256, columns=["text"]):
             yield batch["text"].to_pylist()
 

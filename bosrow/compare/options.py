@@ -1,4 +1,4 @@
-"""What `bosrow compare` can be told; every default stands here."""
+"""What `bosrow compare` and `bosrow ab` can be told; every default stands here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,3 +33,13 @@ class CompareOptions:
             raise OptionError(f"given twice: {', '.join(sorted(twice))}; a run counts once")
         if self.control is not None and self.control == self.treatment:
             raise OptionError(f"--control and --treatment are both {self.control!r}; two arms are compared")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbOptions:
+    """Options of `bosrow ab`."""
+
+    experiment: Path = option(
+        positional=True, metavar="EXPERIMENT.toml", help="arms, seeds, model, steps, source and evaluation"
+    )
+    dry_run: bool = option(False, help="show the plan, and leave")

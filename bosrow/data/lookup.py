@@ -102,9 +102,26 @@ class Provenance:
 
     def lengths(self) -> npt.NDArray[np.uint32]:
         """Tokens of each document, its BOS counted, by number: shape (documents,)."""
-        names = sorted(name for name in self._rows if name.startswith("documents_"))
-        parts = [self._read(name, None, ["tokens"])["tokens"].to_numpy() for name in names]
+        parts = [self._read(name, None, ["tokens"])["tokens"].to_numpy() for name in self._document_files()]
         return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+    def places(self) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Where each document came from: names of source files, and by document a number among them and a row."""
+        names: dict[str, int] = {}
+        files, rows = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+        for name in self._document_files():
+            columns = self._read(name, None, ["source_file", "source_row"])
+            for chunk in columns["source_file"].chunks:
+                numbers = [names.setdefault(file, len(names)) for file in chunk.dictionary.to_pylist()]
+                files.append(np.array(numbers, np.int64)[chunk.indices.to_numpy()])
+            rows.append(columns["source_row"].to_numpy())
+        return list(names), np.concatenate(files), np.concatenate(rows)
+
+    def tail(self, split: str) -> dict[str, npt.NDArray[Any]]:
+        """The pieces of a split's unfilled last row, as `columns` has those of rows; empty where none is stored."""
+        name, wanted = f"{split}_tail.parquet", ["length", "document", "offset", "added_bos"]
+        lines = self._read(name, None, wanted) if name in self._rows else None
+        return {column: np.empty(0, PIECE[column]) if lines is None else lines[column].to_numpy() for column in wanted}
 
     def columns(self, split: str) -> Iterator[dict[str, npt.NDArray[Any]]]:
         """All pieces of a split's rows in order, many at a time, as arrays; `row` counts within the split."""
@@ -204,8 +221,11 @@ class Provenance:
             info = next(info for info in infos if info.document == document)
             yield replace(info, split=split), tokens
 
+    def _document_files(self) -> list[str]:
+        return sorted(name for name in self._rows if name.startswith("documents_"))
+
     def _all_documents(self) -> Iterator[DocumentInfo]:
-        for name in sorted(name for name in self._rows if name.startswith("documents_")):
+        for name in self._document_files():
             for batch in self._batches(name):
                 columns = batch.to_pydict()
                 ids = columns.get("id", [None] * len(batch))

@@ -8,32 +8,13 @@ from corpora import bosrow, documents, prepared, write_corpus
 
 tokenizers = pytest.importorskip("tokenizers")
 
-from bosrow.cli import main  # noqa: E402 - after the skip
+from vocabularies import BOS, write_tokenizer  # noqa: E402 - after the skip
+
+from bosrow.cli import main  # noqa: E402
 from bosrow.data.lookup import Provenance  # noqa: E402
 from bosrow.data.manifest import read_manifest  # noqa: E402
 from bosrow.data.tokenizer_file import dataset_tokenizer, open_tokenizer  # noqa: E402
 from bosrow.errors import DataSetError, OptionError, SourceError  # noqa: E402
-
-BOS = "<|endoftext|>"
-
-
-def write_tokenizer(folder: Path, vocab_size: int = 400, special: tuple[str, ...] = (BOS,), **config: str) -> Path:
-    """A byte-level BPE trained on the corpus of these tests."""
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(special),
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(documents(100), trainer)
-    folder.mkdir(exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    if config:
-        (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return folder / "tokenizer.json"
 
 
 @pytest.fixture(scope="module")
