@@ -13,7 +13,7 @@ from html import escape
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 34  # around the plotted area
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-BROKEN_BAR = 1.6  # a bar more than this many times as high as all others is drawn broken
+BROKEN_BAR = 2.5  # a bar more than this many times as high as all others is drawn broken
 
 Ticks = Sequence[tuple[float, str]]  # place from 0 to 1, label
 

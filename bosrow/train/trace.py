@@ -46,7 +46,8 @@ def trace(options: TraceOptions) -> None:
     if options.json:
         print(json.dumps({"data_dir": str(options.data_dir), "split": options.split, "rows": found}))
     else:
-        print("\n".join(line for row in found for line in _row_lines(options.split, row)))
+        lines = [line for row in found for line in _row_lines(options.split, row)]
+        print("\n".join([*_step_lines(found, options), *lines]))
 
 
 def traced_rows(rows: Rows, options: TraceOptions) -> list[TracedRow]:
@@ -168,6 +169,19 @@ def _steps_of(rows: list[int], total: int, options: TraceOptions, seq_len: int) 
             if step <= options.max_train_steps:
                 steps.append(step)
     return found
+
+
+def _step_lines(found: list[dict[str, Any]], options: TraceOptions) -> Iterator[str]:
+    """What a step read, in one line."""
+    if options.step is not None:
+        documents = {piece["document"] for row in found for piece in row["pieces"]}
+        positions = [row["position"] for row in found]
+        whose = f"all {options.world_size} ranks" if options.world_size > 1 else "one process"
+        whose = whose if options.rank is None else f"rank {options.rank} of {options.world_size}"
+        yield (
+            f"step {options.step:,}, {whose}: {len(found):,} rows with {len(documents):,} documents, "
+            f"positions {min(positions):,} to {max(positions):,}"
+        )
 
 
 def _row_lines(split: str, row: dict[str, Any]) -> Iterator[str]:

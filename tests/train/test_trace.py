@@ -168,6 +168,9 @@ def test_what_a_person_reads(folder, capsys):
 
     assert shown("--row", 1).startswith("train row 1: row 1 of train_000000.bin\n  column     0  document ")
     assert "position 40, epoch" in shown("--position", 40)
+    assert shown("--step", 2).startswith("step 2, one process: 16 rows with ")
+    assert "rank 1 of 2: 8 rows with" in (one := shown("--step", 2, "--world_size", 2, "--rank", 1))
+    assert "positions 17 to 31\n" in one
     long = shown("--document", len(TEXTS) - 1)
     assert "(texts.jsonl, row 46, id id 46)" in long
     if folder.name == "keep":
