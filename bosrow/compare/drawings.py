@@ -152,15 +152,24 @@ def place_charts(content: Content) -> list[Chart]:
     for number, one in enumerate(content["curves"]["position"]):
         what = f"on {one['policy']} rows ({one['rows_of']})"
         charts += _place(
-            content, one, f"position_{number}", f"By position, {what}", "position in the row", f"{one['rows']:,} rows"
+            content,
+            one,
+            f"position_{number}",
+            f"By position, {what}",
+            "position in the row",
+            _counted(one["rows"], "rows"),
         )
     distance = content["curves"]["distance"]
     if distance["series"]:
-        items = f"{distance['documents']:,} held-out documents"
+        items = _counted(distance["documents"], "held-out documents")
         charts += _place(
             content, distance, "distance", "By distance from the document's start", "tokens from the start", items
         )
     return charts
+
+
+def _counted(count: int | None, what: str) -> str:
+    return f"{count:,} {what}" if count is not None else f"an unknown number of {what}"
 
 
 def _place(content: Content, found: Content, name: str, title: str, x_label: str, items: str) -> list[Chart]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bosrow.compare.runs import Floats, Record, Run, number
+from bosrow.compare.runs import Floats, Record, Run, count, number, numbers
 
 PRIMARY = "bits_per_byte"
 OWN_BOS = {"hellaswag": False, "arc_easy": False, "winogrande": False, "blimp": True, "ewok": True}
@@ -119,7 +119,7 @@ def bits_per_byte(runs: list[Run]) -> Figure:
         tested=True,
         values={path: number(record.get(PRIMARY)) for path, record in records.items()},
         source=source,
-        items=first.get("documents"),
+        items=count(first.get("documents")),
         items_of="documents",
         digits=5,
         warning=warning,
@@ -157,7 +157,7 @@ def _losses(runs: list[Run]) -> list[Figure]:
     step = matched_step(runs, "val_loss")
     if step is not None:
         lines = lines_at(runs, "val_loss", step)
-        counts = sorted({int(number(line.get("val_rows"))) for line in lines.values()})
+        counts = [count(line.get("val_rows")) for line in lines.values()]
         found.append(
             Figure(
                 key="val_loss",
@@ -167,7 +167,7 @@ def _losses(runs: list[Run]) -> list[Figure]:
                 tested=False,
                 values={path: number(line.get("val_loss")) for path, line in lines.items()},
                 source="each arm on its own val rows",
-                items=counts[0],
+                items=counts[0] if len(set(counts)) == 1 else None,
                 items_of="rows",
             )
         )
@@ -200,7 +200,7 @@ def _rows(runs: list[Run]) -> list[Figure]:
                     tested=tested and same,
                     values={path: number(record.get(name)) for path, record in records.items()},
                     source=_evaluation_source(runs),
-                    items=first.get("rows"),
+                    items=count(first.get("rows")),
                     items_of="rows",
                     warning="" if same else "the runs were scored on different rows",
                 )
@@ -253,7 +253,7 @@ def _figures_of_task(
             tested=same and bos == OWN_BOS[task],
             values={path: number(dotted(record, name)) for path, record in records.items()},
             source=source,
-            items=first.get("items") or first.get("num_examples"),
+            items=count(first.get("items") or first.get("num_examples")),
             items_of="items",
             chance=number(first.get("chance")),
             warning="" if same else "the runs were scored on different items or by different rules",
@@ -288,9 +288,11 @@ def _choice_scores(lines: list[Record], rule: str) -> Scores | None:
         return None
     right = []
     for line in lines:
-        values = np.array([number(value) for value in line.get("logprobs", [])])
+        values, tokens = numbers(line.get("logprobs")), numbers(line.get("tokens"))
         if rule == "token":
-            values = values / np.maximum(np.array([number(value) for value in line.get("tokens", [])]), 1)
+            if len(tokens) != len(values):
+                return None
+            values = values / np.maximum(tokens, 1)
         right.append(bool(len(values) and np.isfinite(values).all() and int(np.argmax(values)) == line.get("label")))
     return [line.get("item") for line in lines], np.array(right, np.float64), np.ones(len(lines))
 

@@ -16,7 +16,7 @@ def ailments(run: Run, arm: tuple[Run, ...], primary: Figure) -> list[str]:
     """What is wrong with a run, in words; none for a healthy one."""
     found = []
     if not run.finished:
-        found.append(f"has not ended: step {run.last_step:,} of {int(run.options.get('max_train_steps', 0)):,}")
+        found.append(f"has not ended: step {run.last_step:,} of {run.options['max_train_steps']:,}")
     loss = run.steps.train_loss
     if not np.isfinite(loss[-1]):
         found.append("diverged: its last training loss is not finite")

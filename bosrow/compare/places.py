@@ -10,7 +10,7 @@ import numpy as np
 
 from bosrow.compare.figures import PRIMARY
 from bosrow.compare.grouping import Arm, Pair
-from bosrow.compare.runs import Record, Run, number
+from bosrow.compare.runs import Record, Run, count, numbers
 from bosrow.compare.series import Content, Curve, extent, gap
 
 POSITION_BINS = 28
@@ -25,7 +25,7 @@ def by_position(arms: list[Arm], pairs: list[Pair]) -> list[Content]:
         records = {
             str(run.path): run.result("rows", rows_of=rows_of, policy=policy) for arm in arms for run in arm.runs
         }
-        rows = next(record.get("rows") for record in records.values() if record is not None)
+        rows = next(count(record.get("rows")) for record in records.values() if record is not None)
         curves = {path: _positions(record) for path, record in records.items()}
         found.append({"rows_of": str(rows_of), "policy": str(policy), "rows": rows, **_shown(arms, pairs, curves)})
     return [one for one in found if one["series"]]
@@ -34,7 +34,7 @@ def by_position(arms: list[Arm], pairs: list[Pair]) -> list[Content]:
 def by_distance(arms: list[Arm], pairs: list[Pair]) -> Content:
     """The loss of held-out documents by distance from their start."""
     records = {str(run.path): _document_result(run) for arm in arms for run in arm.runs}
-    documents = [record.get("documents") for record in records.values() if record is not None]
+    documents = [count(record.get("documents")) for record in records.values() if record is not None]
     curves = {path: _distances(record) for path, record in records.items()}
     return {"documents": documents[0] if documents else None, **_shown(arms, pairs, curves)}
 
@@ -62,10 +62,9 @@ def _document_result(run: Run) -> Record | None:
 
 
 def _positions(record: Record | None) -> Curve | None:
-    losses: Any = (record or {}).get("by_position")
-    if not isinstance(losses, list) or not losses:
+    values = numbers((record or {}).get("by_position"))
+    if not len(values):
         return None
-    values = np.array([number(loss) for loss in losses])
     edges = np.unique(np.geomspace(1, len(values) + 1, POSITION_BINS).astype(int)) - 1
     means = np.add.reduceat(values, edges[:-1]) / np.diff(edges)
     return np.sqrt((edges[:-1] + 1) * edges[1:].astype(np.float64)), means
@@ -75,4 +74,5 @@ def _distances(record: Record | None) -> Curve | None:
     bins: Any = (record or {}).get("by_distance")
     if not isinstance(bins, list) or not bins or not all(isinstance(one, dict) for one in bins):
         return None
-    return np.array([number(one.get("from")) for one in bins]), np.array([number(one.get("loss")) for one in bins])
+    starts, losses = numbers([one.get("from") for one in bins]), numbers([one.get("loss") for one in bins])
+    return (starts, losses) if (starts > 0).all() else None

@@ -41,6 +41,7 @@ Record = dict[str, Any]
 EVALUATION = "evaluation"
 ARM = "arm.json"
 GROUPS = ("main", "noise_floor")
+LARGEST = 1e60  # squares and fourth powers of numbers below it are finite
 MAX_LINE_CHARACTERS = 1 << 22  # of a jsonl file; a line with the losses of 100,000 positions has 2 million
 
 
@@ -90,7 +91,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the last step that was asked for is recorded."""
-        return self.last_step >= int(self.options.get("max_train_steps", 0))
+        return self.last_step >= self.options["max_train_steps"]
 
     @property
     def mixture(self) -> bool:
@@ -129,6 +130,8 @@ def read_run(path: Path) -> Run:
             )
     config = parse_json(read_untrusted(path / "config.json"), str(path / "config.json"))
     get = _Getter(path / "config.json", config)
+    for name in ("max_train_steps", "seq_len"):
+        get("options", name, int)
     steps, evaluated = _read_scalars(path / "scalars.jsonl")
     if not len(steps.step):
         raise UserError(f"{path / 'scalars.jsonl'} records no step; let the run take at least one")
@@ -146,7 +149,7 @@ def read_run(path: Path) -> Run:
         options=get("options", None, dict),
         model=get("model", None, dict),
         machine={name: config.get(name) for name in ("device", "dtype", "versions")}
-        | {"world_size": config["batch"].get("world_size")},
+        | {"world_size": get("batch", None, dict).get("world_size")},
         tokens_per_step=get("batch", "tokens_per_step", int),
         steps=steps,
         evaluated=evaluated,
@@ -262,6 +265,17 @@ def _read_scalars(path: Path) -> tuple[Steps, dict[str, list[Record]]]:
     return Steps(**arrays, skipped=np.array(skipped, bool)), evaluated
 
 
+def count(value: Any) -> int | None:
+    """`value` if it is a whole number that can count something, else None."""
+    return value if type(value) is int and value > 0 else None
+
+
+def numbers(value: Any) -> Floats:
+    """A list as an array of floats, NaN for what is no number; empty if it is no list."""
+    return np.array([number(one) for one in value] if isinstance(value, list) else [], np.float64)
+
+
 def number(value: Any) -> float:
-    """`value` as a float; NaN for null and for whatever is no number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    """`value` as a float; NaN for null, for whatever is no number, and for what no measurement is as large as."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    return float(value) if known else math.nan
