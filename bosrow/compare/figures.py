@@ -8,6 +8,7 @@ evaluated at the last step that all of them share; a run that has neither has no
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ MEASURES = {
     "blimp": {"accuracy": "acc"},
 }
 AFTER_WARMUP = ("grad_spread", "grad_median", "clipped")
+ROW_FIELDS = ("logprob", "tokens", "bos_logprob", "bos_targets")
 LAST_SHARE = 0.05  # of the steps, whose mean training loss is a run's last
 
 Scores = tuple[list[Any], Floats, Floats]  # of each item: what it is, numerator, denominator
@@ -203,9 +205,28 @@ def _rows(runs: list[Run]) -> list[Figure]:
                     items=count(first.get("rows")),
                     items_of="rows",
                     warning="" if same else "the runs were scored on different rows",
+                    scores=_row_scores(str(rows_of), without_bos=tested),
                 )
             )
     return found
+
+
+def _row_scores(rows_of: str, *, without_bos: bool) -> Callable[[Run], Scores | None]:
+    """The function that reads each row's nats and targets."""
+
+    def read(run: Run) -> Scores | None:
+        if Path(rows_of).name != rows_of:  # names a file of the evaluation's folder and no other
+            return None
+        lines = run.items(f"items_rows_{rows_of}.jsonl")
+        if not lines:
+            return None
+        table = {name: numbers([line.get(name) for line in lines]) for name in ROW_FIELDS}
+        nats, targets = -table["logprob"], table["tokens"]
+        if without_bos:
+            nats, targets = nats + table["bos_logprob"], targets - table["bos_targets"]
+        return [line.get("row") for line in lines], nats, targets
+
+    return read
 
 
 def _keys(runs: list[Run], key: Callable[[Record], Any], *tasks: str) -> list[Any]:

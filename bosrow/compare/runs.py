@@ -130,7 +130,7 @@ def read_run(path: Path) -> Run:
             )
     config = parse_json(read_untrusted(path / "config.json"), str(path / "config.json"))
     get = _Getter(path / "config.json", config)
-    for name in ("max_train_steps", "seq_len"):
+    for name in ("seed", "max_train_steps", "seq_len"):
         get("options", name, int)
     steps, evaluated = _read_scalars(path / "scalars.jsonl")
     if not len(steps.step):

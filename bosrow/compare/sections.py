@@ -181,12 +181,14 @@ def _figures(content: Content) -> list[Block]:
                 Cell(bracketed(result, found["digits"]), _tone(_finding(content, found, result))),
                 _test_cell(found, result),
                 Cell(figure(result["minimum_detectable"], found["digits"])),
+                Cell(_over_items(result, found["digits"])),
             ]
             for found, result in known
         ]
-        columns = ["figure", "difference [95% interval]", "test", "minimum detectable"]
+        columns = ["figure", "over seeds [95% interval]", "test", "minimum detectable", "over items [95% interval]"]
         title = f"{main['treatment']} minus {main['control']}"
-        blocks.append(Table(title, columns, differences, "Figures without a test describe and decide nothing."))
+        note = "Figures without a test describe and decide nothing. Over items: a paired bootstrap."
+        blocks.append(Table(title, columns, differences, note))
     return blocks
 
 
@@ -298,17 +300,15 @@ def _benchmarks(content: Content) -> list[Block]:
         for bos, one in sorted(settings.items(), reverse=True):
             estimates = [Cell(_estimate(one["arms"][label], 4)) for label in labels]
             chance = figure(one["chance"], 3)
-            items = _over_items(content, one["key"])
-            rows.append([Cell(f"{title}, {bos}"), *estimates, Cell(chance), Cell(items), Cell(_stands_for(one), "dim")])
-    columns = ["benchmark", *labels, "chance", "difference over items [95% interval]", "from"]
-    note = "Difference over items: the verdict's pair, bootstrap over items, paired, of the means over seeds."
-    return [Charts(benchmark_charts(content)), Table("", columns, rows, note)]
+            rows.append([Cell(f"{title}, {bos}"), *estimates, Cell(chance), Cell(_stands_for(one), "dim")])
+    columns = ["benchmark", *labels, "chance", "from"]
+    return [Charts(benchmark_charts(content)), Table("", columns, rows, "Mean ± half of the 95% interval over seeds.")]
 
 
-def _over_items(content: Content, key: str) -> str:
-    result = content["comparisons"][0]["figures"].get(key) if content["comparisons"] else None
-    over = result and result["over_items"]
-    return bracketed({**over, "effect": over["value"]}, 4) if over else DASH
+def _over_items(result: Content, digits: int) -> str:
+    """The difference over items; a dash where their scores are not known."""
+    over = result["over_items"]
+    return bracketed({**over, "effect": over["value"]}, digits) if over else DASH
 
 
 def _noise(content: Content) -> list[Block]:

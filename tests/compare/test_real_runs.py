@@ -64,6 +64,9 @@ def test_a_report_of_real_runs(experiment):
     primary = content["primary"]
     assert (primary["treatment"], primary["control"]) == ("crop", "stream")
     assert primary["over_items"]["items"] == primary["items"] > 5
+    rows = content["comparisons"][0]["figures"]["rows.stream.stream.loss_without_bos_targets"]
+    assert rows["over_items"]["value"] == pytest.approx(rows["effect"], abs=1e-9)
+    assert rows["over_items"]["low"] <= rows["effect"] <= rows["over_items"]["high"]
     assert primary["low"] < primary["effect"] < primary["high"]
     (equal,) = content["equal_documents"]
     assert equal["problem"] == ""
