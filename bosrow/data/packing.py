@@ -60,17 +60,15 @@ class Crop(Policy):
 
     def _place(self) -> list[Row]:
         self._waiting -= 1
-        length = largest(self._short.lengths, self._space)
-        if length:
+        space, lengths = self._space, self._short.lengths
+        if length := largest(lengths, space):
             document = self._short.pop(length)
         else:
-            length = self._space
-            document = (
-                self._short.pop(smallest(self._short.lengths)) if self._short.lengths else heapq.heappop(self._long)[1]
-            )
+            length = space
+            document = self._short.pop(smallest(lengths)) if lengths else heapq.heappop(self._long)[1]
         self.unfilled.append(Piece(document, 0, length, False))
-        self._space -= length
-        if self._space:
+        if length < space:
+            self._space = space - length
             return []
         row = Row(self.unfilled, [piece.document for piece in self.unfilled])
         self.unfilled, self._space = [], self._row_tokens

@@ -65,7 +65,8 @@ class Policy(ABC):
 
 def largest(lengths: int, most: int) -> int:
     """The largest number of at most `most` in a set of bits, or 0."""
-    return max((lengths & (2 << most) - 1).bit_length() - 1, 0)
+    fitting = lengths & (2 << most) - 1
+    return fitting.bit_length() - 1 if fitting else 0
 
 
 def smallest(lengths: int) -> int:
