@@ -25,6 +25,7 @@ from bosrow.train.checkpoint import Kind, RunState
 from bosrow.train.curve import draw_curve
 from bosrow.train.device import peak_flops
 from bosrow.train.distributed import StopRequest, World, joined_world
+from bosrow.train.feed import fed
 from bosrow.train.loader import Batches, BatchLoader, BatchMeta
 from bosrow.train.memory import attempt_step, fitting_plan
 from bosrow.train.model import GPT2
@@ -187,16 +188,16 @@ class Run:
     def _train(self, trained: GPT2 | DistributedDataParallel, stop: StopRequest) -> None:
         options = self.options
         loader = BatchLoader(self._batches(), self.state.step, options.num_workers)
-        batches = iter(loader)
+        batches = fed(loader, self.world.device)
         while self.state.step < options.max_train_steps:
             began = time.monotonic()
-            x, y, *meta = next(batches)
+            x, y, meta = next(batches)
             waited = time.monotonic() - began
             rate = self._learning_rate(self.state.step)
             result = optimizer_step(
                 trained,
                 self.optimizer,
-                torch.stack([x, y]).to(self.world.device),
+                (x, y),
                 micro_batch_size=self.plan.micro_batch_size,
                 learning_rate=rate,
                 grad_clip=options.grad_clip,
@@ -210,7 +211,7 @@ class Run:
                 skipped_steps=self.state.skipped_steps + (not result.finite),
                 evaluated=not result.stop_asked,
             )
-            self._record(result, rate, waited, time.monotonic() - began, meta[0] if meta else None)
+            self._record(result, rate, waited, time.monotonic() - began, meta)
             if not result.finite:
                 self._skipped(result)
             if result.stop_asked:

@@ -45,7 +45,7 @@ class StepResult:
 def optimizer_step(
     model: GPT2 | DistributedDataParallel,
     optimizer: torch.optim.Optimizer,
-    tokens: torch.Tensor,  # (2, rows of this rank, T): inputs, targets
+    tokens: tuple[torch.Tensor, torch.Tensor],  # inputs and targets of this rank, (rows, T) each
     *,
     micro_batch_size: int,
     learning_rate: float,
@@ -55,7 +55,7 @@ def optimizer_step(
     stop_asked: bool,
 ) -> StepResult:
     """Take one optimizer step on `tokens`, in micro batches; see the module's promise."""
-    micro_batches = tokens.split(micro_batch_size, dim=1)
+    micro_batches = list(zip(*(part.split(micro_batch_size) for part in tokens), strict=True))
     losses = []
     for number, (x, y) in enumerate(micro_batches, start=1):
         last = number == len(micro_batches)
