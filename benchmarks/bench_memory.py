@@ -92,7 +92,7 @@ def tokens_so_far(out_dir: Path) -> float:
 def quarters(values: list[float]) -> list[float]:
     """The median of each quarter, of what is known."""
     parts = np.array_split([value for value in values if value == value], 4)
-    return [round(statistics.median(part), 1) if len(part) else float("nan") for part in parts]
+    return [round(float(statistics.median(part)), 1) if len(part) else float("nan") for part in parts]
 
 
 def measure(kind: str, limit: int) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def measure(kind: str, limit: int) -> dict[str, Any]:
     return {
         "samples": samples,
         "documents": meta["docs_processed"],
-        "seconds": samples[-1]["seconds"],
+        "seconds": round(samples[-1]["seconds"], 1),
         "pss_mib_by_quarter": quarters([sample["pss"] for sample in settled]),
         "open_files_by_quarter": quarters([sample["files"] for sample in settled]),
         "million_tokens_per_second_by_quarter": [round(rate, 3) for rate in rates],

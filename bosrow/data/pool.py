@@ -151,7 +151,7 @@ class Pool:
         while self.reader or self.assignments:
             while self.assignments and (head := self.assignments[0]).batches:
                 batch = head.batches.popleft()
-                self.waiting_bytes -= batch.tokens.nbytes
+                self.waiting_bytes -= batch.memory_bytes
                 yield head.unit, batch
             if self.assignments and self.assignments[0].complete:
                 yield self.assignments.popleft().unit, None
@@ -219,7 +219,7 @@ class Pool:
         if message is not None and assignment is not None:
             assignment.batches.append(message)
             assignment.arrived += len(message.documents)
-            self.waiting_bytes += message.tokens.nbytes
+            self.waiting_bytes += message.memory_bytes
             return
         if assignment is not None:
             assignment.worker, assignment.complete = None, True

@@ -26,6 +26,7 @@ from bosrow.data.units import Document, Position, Unit, documents_of, units_of
 from bosrow.errors import BosrowError, SourceError
 
 BATCH_TOKENS = 1 << 17  # below about half of this the cost of a message shows
+DOCUMENT_BYTES = 300  # of a Tokenized and the numbers and strings in it
 VAL_HASH_KEY = b"bosrow val split"
 NO_IDS = np.empty(0, np.uint16)
 
@@ -64,6 +65,11 @@ class Batch(NamedTuple):
 
     documents: list[Tokenized]
     tokens: npt.NDArray[np.uint16]
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes of memory; of tiny documents the tokens are the least part."""
+        return self.tokens.nbytes + DOCUMENT_BYTES * len(self.documents)
 
 
 def is_val(ids: npt.NDArray[np.uint16], fraction: float) -> bool:

@@ -44,8 +44,15 @@ def wait_for_children(process: subprocess.Popen[str], count: int) -> list[psutil
 
 
 def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Which of them are there LEAVE_SECONDS later."""
-    return psutil.wait_procs(processes, timeout=LEAVE_SECONDS)[1]
+    """Which of them are there LEAVE_SECONDS later (dead ones that their new parent has not buried yet are not)."""
+    return [one for one in psutil.wait_procs(processes, timeout=LEAVE_SECONDS)[1] if not _dead(one)]
+
+
+def _dead(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def kill_randomly(
