@@ -21,7 +21,6 @@ from bosrow.compare.knobs import Mismatch, matched, mismatches, refuse
 from bosrow.compare.questions import confounds, questions
 from bosrow.compare.runs import Floats, Run
 from bosrow.compare.seen import ArmData, data_of
-from bosrow.compare.statistics import Difference
 
 Content = dict[str, Any]
 ALPHA = 0.05
@@ -229,8 +228,3 @@ def _knobs(runs: list[Run], found: list[Mismatch]) -> Content:
         "same": {name: value for name, value in matched(runs).items() if name not in differing},
         "different": [asdict(mismatch) for mismatch in found],
     }
-
-
-def difference_of(found: Content) -> Difference:
-    """A Difference from its place in the content."""
-    return Difference(**{name: found[name] for name in Difference.__dataclass_fields__})

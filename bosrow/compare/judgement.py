@@ -12,6 +12,7 @@ from bosrow.compare.grouping import Arm, Pair
 from bosrow.compare.knobs import Mismatch
 from bosrow.compare.runs import Run, number
 from bosrow.compare.statistics import LEAST_SEEDS, Difference
+from bosrow.compare.wording import signed
 
 Content = dict[str, Any]
 PLANNED_SEEDS = (3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
@@ -122,17 +123,13 @@ def _sentence(verdict: str, pairs: list[Pair], difference: Difference | None, re
     names = f"{pair.treatment.label} against {pair.control.label}"
     if difference is None:
         return f"{names}: inconclusive, since there is no figure to compare."
-    bounds = f" (95% interval {_signed(difference.low)} to {_signed(difference.high)})"
-    effect = f"{_signed(difference.effect)} bits per byte{bounds if math.isfinite(difference.low) else ''}"
+    bounds = f" (95% interval {signed(difference.low, 5)} to {signed(difference.high, 5)})"
+    effect = f"{signed(difference.effect, 5)} bits per byte{bounds if math.isfinite(difference.low) else ''}"
     seeds = seeds_of(difference)
     if verdict == "inconclusive":
         why = "by rule" if reasons else "the interval holds zero"
         return f"{names}: inconclusive, {why}; {effect}, {seeds}."
     return f"{pair.treatment.label} is {verdict} than {pair.control.label}: {effect}, {seeds}."
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.5f}".replace("-", "−")
 
 
 def _primary_content(pairs: list[Pair], comparisons: list[Content], primary: Figure) -> Content:

@@ -1,10 +1,10 @@
 """The four questions of the protocol, answered with the numbers of a comparison, and the confounds that remain."""
 
-import math
 from typing import Any
 
 from bosrow.compare.figures import PRIMARY
 from bosrow.compare.grouping import Arm, Pair
+from bosrow.compare.wording import interval, signed
 
 Content = dict[str, Any]
 
@@ -20,31 +20,6 @@ def questions(content: Content) -> list[Content]:
         {"question": "Does it cost throughput?", "answers": _throughput(content)},
         {"question": "Is the gain explained by the data that was discarded?", "answers": _selection(content)},
     ]
-
-
-def signed(value: float | None, digits: int) -> str:
-    """A difference with its sign; "not defined" for None and NaN.
-
-    >>> signed(-0.5, 2)
-    '−0.50'
-    """
-    if value is None or math.isnan(value):
-        return "not defined"
-    text = f"{value:+,.{digits}f}".replace("-", "−")
-    return text if any(digit in text for digit in "123456789") else text[1:]
-
-
-def has_interval(found: Content) -> bool:
-    """Whether both bounds are there."""
-    return all(found[name] is not None and math.isfinite(found[name]) for name in ("low", "high"))
-
-
-def interval(found: Content, digits: int) -> str:
-    """An effect with its interval, in a sentence."""
-    if not has_interval(found):
-        return f"{signed(found['effect'], digits)} (no interval)"
-    low, high = signed(found["low"], digits), signed(found["high"], digits)
-    return f"{signed(found['effect'], digits)} (95% interval {low} to {high})"
 
 
 def _gain(content: Content) -> list[str]:

@@ -1,7 +1,6 @@
 """What a report says, section by section, as blocks; made from the content of report.json alone."""
 
-from typing import Any
-
+from bosrow.compare import background
 from bosrow.compare.document import Block, Cell, Charts, Items, Section, Table, Text, Tone
 from bosrow.compare.drawings import (
     benchmark_charts,
@@ -12,10 +11,7 @@ from bosrow.compare.drawings import (
     training_charts,
 )
 from bosrow.compare.figures import PRIMARY
-from bosrow.compare.questions import has_interval, interval, signed
-
-Content = dict[str, Any]
-DASH = "—"
+from bosrow.compare.wording import DASH, Content, bracketed, figure, seeds_behind, share, signed
 
 
 def sections(content: Content) -> list[Section]:
@@ -30,10 +26,10 @@ def sections(content: Content) -> list[Section]:
         Section("Loss by place", _places(content)),
         Section("Each model on each kind of val rows", _two_by_two(content)),
         Section("Benchmarks with and without BOS", _benchmarks(content)),
-        Section("Noise floor", _noise(content)),
-        Section("The arms and their data", _arms(content)),
-        Section("The runs", _runs(content)),
-        Section("Matched knobs", _knobs(content)),
+        Section("Noise floor", background.noise_floor(content)),
+        Section("The arms and their data", background.arms(content)),
+        Section("The runs", background.runs(content)),
+        Section("Matched knobs", background.knobs(content)),
         Section("Known confounds", [Items(content["confounds"])]),
         Section("How this was computed", [Items(METHODS)]),
     ]
@@ -58,18 +54,6 @@ METHODS = [
     "that has not ended, runs that differ in what is trained by more than their data.",
     "Bands of curves reach from the smallest to the largest seed; the band of a gap is its 95% interval.",
 ]
-
-
-def figure(value: float | None, digits: int) -> str:
-    """A number for a table."""
-    return DASH if value is None else f"{value:,.{digits}f}"
-
-
-def bracketed(found: Content, digits: int) -> str:
-    """An effect with its interval, for a table."""
-    if not has_interval(found):
-        return signed(found["effect"], digits)
-    return f"{signed(found['effect'], digits)} [{signed(found['low'], digits)}, {signed(found['high'], digits)}]"
 
 
 def _tone(finding: str | None) -> Tone:
@@ -107,7 +91,7 @@ def _primary(content: Content) -> list[Block]:
     ]
     found = content["primary"]
     if "effect" in found:
-        differences = [[Cell("over seeds (decides)"), Cell(bracketed(found, 5)), Cell(_seeds(found))]]
+        differences = [[Cell("over seeds (decides)"), Cell(bracketed(found, 5)), Cell(seeds_behind(found))]]
         if found["over_items"]:
             over = found["over_items"]
             text = bracketed({**over, "effect": over["value"]}, 5)
@@ -116,14 +100,10 @@ def _primary(content: Content) -> list[Block]:
             paired = found["paired_by_seed"]
             differences.append([Cell("paired by seed"), Cell(bracketed(paired, 5)), Cell(f"{paired['pairs']} pairs")])
         detectable = figure(found["minimum_detectable"], 5)
-        differences.append([Cell("minimum detectable effect"), Cell(detectable), Cell(_seeds(found))])
+        differences.append([Cell("minimum detectable effect"), Cell(detectable), Cell(seeds_behind(found))])
         title = f"{found['treatment']} minus {found['control']}, bits per byte (negative is better)"
         blocks.append(Table(title, ["", "difference [95% interval]", "from"], differences))
     return blocks
-
-
-def _seeds(found: Content) -> str:
-    return f"{found['treatment_seeds']} + {found['control_seeds']} seeds"
 
 
 def _questions(content: Content) -> list[Block]:
@@ -165,7 +145,7 @@ def _figures(content: Content) -> list[Block]:
         ]
         for found in figures
     ]
-    crop = [Cell(_share(arm["crop_fraction"])) for arm in content["arms"] if arm["seeds"]]
+    crop = [Cell(share(arm["crop_fraction"])) for arm in content["arms"] if arm["seeds"]]
     rows.append([Cell("crop fraction of the data"), *crop, Cell("ledger", "dim")])
     note = "Mean ± half of the 95% interval over seeds."
     blocks: list[Block] = [
@@ -195,10 +175,6 @@ def _figures(content: Content) -> list[Block]:
 def _finding(content: Content, found: Content, result: Content) -> str | None:
     """What a difference of the verdict's pair was found to be."""
     return content["verdict"] if found["key"] == PRIMARY else result.get("finding")
-
-
-def _share(value: float | None) -> str:
-    return DASH if value is None else f"{value:.1%}"
 
 
 def _test_cell(found: Content, result: Content | None, *, main: bool = True) -> Cell:
@@ -262,7 +238,7 @@ def _equal(content: Content) -> list[Block]:
             Cell(f"{view['documents']:,}"),
             Cell(f"{view['treatment_step']:,.0f} and {view['control_step']:,.0f}"),
             Cell(bracketed(view, 5)),
-            Cell(_seeds(view)),
+            Cell(seeds_behind(view)),
         ]
         for view in known
     ]
@@ -309,117 +285,6 @@ def _over_items(result: Content, digits: int) -> str:
     """The difference over items; a dash where their scores are not known."""
     over = result["over_items"]
     return bracketed({**over, "effect": over["value"]}, digits) if over else DASH
-
-
-def _noise(content: Content) -> list[Block]:
-    noise = content["noise_floor"]
-    if noise["arm"] is None:
-        return []
-    text = ""
-    if noise["measured"]:
-        crosses = noise["low"] is None or noise["low"] <= 0 <= noise["high"]
-        text = (
-            f"A/A: {noise['control_seeds']} and {noise['treatment_seeds']} other seeds of the same arm, "
-            f"{noise['arm']}, differ by {interval(noise, 5)} bits per byte. "
-        )
-        text += (
-            "Zero lies inside, as it should for one arm against itself."
-            if crosses
-            else "Zero lies outside, as by chance in one of 20 such comparisons: read small differences with care."
-        )
-    else:
-        text = "No A/A runs (the same arm, other seeds) are among these; what follows is expected, not measured."
-    blocks: list[Block] = [Text(text)]
-    if noise.get("expected_size") is not None:
-        blocks.append(
-            Text(
-                f"From the deviation between the {noise['seeds']} seeds of {noise['arm']} ({noise['deviation']:.5f}), "
-                f"two groups of as many seeds of one arm differ by {noise['expected_size']:.5f} bits per byte on "
-                "average."
-            )
-        )
-    return blocks
-
-
-LEDGER = {
-    "documents_read": "documents read",
-    "documents_whole": "whole, in one piece",
-    "documents_split": "whole, in several pieces",
-    "documents_cropped": "in part",
-    "tokens_read": "tokens read",
-    "tokens_placed": "tokens in rows",
-    "tokens_cropped": "tokens cropped",
-    "tokens_tail": "tokens in the unfilled last row",
-    "rows": "rows",
-    "cuts": "cuts",
-}
-SEEN = {
-    "documents": "documents seen, in whole or in part",
-    "tokens": "corpus tokens predicted, each counted once",
-    "rows": "rows seen, each counted once",
-    "predicted": "tokens predicted in all",
-}
-
-
-def _arms(content: Content) -> list[Block]:
-    arms = [arm for arm in content["arms"] if arm["seeds"]]
-    rows = [
-        [Cell("policy"), *(Cell(arm["policy"]) for arm in arms)],
-        [Cell("data fingerprint"), *(Cell(arm["fingerprint"][:16]) for arm in arms)],
-        [Cell("seeds"), *(Cell(", ".join(map(str, arm["seeds"]))) for arm in arms)],
-    ]
-    for key, title in LEDGER.items():
-        if any(arm["ledger"] and key in arm["ledger"] for arm in arms):
-            rows.append([Cell(title), *(Cell(_count((arm["ledger"] or {}).get(key))) for arm in arms)])
-    rows.append([Cell("crop fraction"), *(Cell(_share(arm["crop_fraction"])) for arm in arms)])
-    if any(arm["seen"] for arm in arms):
-        for key, title in SEEN.items():
-            rows.append([Cell(f"a run: {title}"), *(Cell(_count((arm["seen"] or {}).get(key))) for arm in arms)])
-        epochs = [figure((arm["seen"] or {}).get("epochs"), 2) for arm in arms]
-        rows.append([Cell("a run: epochs"), *map(Cell, epochs)])
-    note = "Train split. What a run has seen is counted from the provenance and the order of rows, the mean over seeds."
-    problems = [Text(f"{arm['label']}: {arm['problem']}.", "dim") for arm in content["arms"] if arm["problem"]]
-    return [Table("", ["", *(arm["label"] for arm in arms)], rows, note), *problems]
-
-
-def _count(value: float | None) -> str:
-    return DASH if value is None else f"{value:,.0f}"
-
-
-def _runs(content: Content) -> list[Block]:
-    rows = []
-    for run in content["runs"]:
-        ill = "; ".join(run["ailments"])
-        group = "" if run["group"] == "main" else " (A/A)"
-        rows.append(
-            [
-                Cell(run["name"]),
-                Cell(f"{run['arm']}{group}"),
-                Cell(str(run["seed"])),
-                Cell(f"{run['step']:,}"),
-                Cell(figure(run["figures"].get(PRIMARY), 5)),
-                Cell(figure(run["figures"].get("train_loss"), 4)),
-                Cell(ill or "ended well", "bad" if ill else "dim"),
-            ]
-        )
-    return [Table("", ["run", "arm", "seed", "steps", "bits per byte", "training loss", "state"], rows, text_columns=2)]
-
-
-def _knobs(content: Content) -> list[Block]:
-    blocks: list[Block] = []
-    for one in content["knobs"]["different"]:
-        values = "; ".join(f"{value} in {', '.join(who)}" for value, who in one["values"].items())
-        kind = "makes any verdict inconclusive" if one["decisive"] else "not in what is trained"
-        blocks.append(Text(f"Differs: {one['knob']} ({kind}): {values}.", "bad"))
-    same = content["knobs"]["same"]
-    rows = [[Cell(name), Cell(_value(value))] for name, value in same.items()]
-    return [*blocks, Table("The same in all runs", ["knob", "value"], rows, text_columns=2)]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
-    return DASH if value is None else str(value)
 
 
 def headline(content: Content) -> str:
