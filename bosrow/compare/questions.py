@@ -34,7 +34,7 @@ def _gain(content: Content) -> list[str]:
             f"Over the {items['items']:,} held-out documents instead of seeds (bootstrap, paired): "
             f"{interval({'effect': items['value'], **items}, 5)}{more}."
         )
-    found: dict[str, list[str]] = {"better": [], "worse": [], "no difference found": []}
+    found: dict[str, list[str]] = {"better": [], "worse": [], "no difference found": [], "too few seeds": []}
     for figure in content["figures"]:
         result = main["figures"].get(figure["key"])
         if result is not None and "finding" in result:
@@ -104,6 +104,7 @@ def _selection(content: Content) -> list[str]:
     verdicts = {
         "better": "alignment helps on the same tokens, so discarded data does not explain all of it",
         "worse": "on the same tokens, alignment hurts; whatever gain there is comes from the choice of data",
+        "too few seeds": "too few seeds to say what alignment does",
         "no difference found": "on the same tokens no effect of alignment was found, which does not show there is none",
     }
     return [

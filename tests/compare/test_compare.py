@@ -138,6 +138,18 @@ def test_fewer_than_three_seeds_are_inconclusive_by_rule(tmp_path):
     assert content["primary"]["effect"] == pytest.approx(-0.5, abs=0.01)
 
 
+def test_too_few_seeds_in_a_third_arm_are_told_there_and_decide_nothing_elsewhere(tmp_path):
+    runs = [
+        run for run in write_experiment(tmp_path / "runs", arms="ABC", noise=False) if run.name not in ("C_3", "C_4")
+    ]
+    assert compare(runs, tmp_path / "out") == 0
+    content = report(tmp_path / "out")
+    assert content["verdict"] == "better"
+    findings = {pair["figures"]["bits_per_byte"].get("finding") for pair in content["comparisons"][1:]}
+    assert findings == {"too few seeds"}
+    assert "too few seeds to say" in content["questions"][3]["answers"][0]
+
+
 def test_a_single_run_is_a_report_too(tmp_path):
     assert compare([write_run(tmp_path / "run", 1)], tmp_path / "out") == 0
     assert report(tmp_path / "out")["verdict"] == "inconclusive"
