@@ -137,10 +137,12 @@ def _adjust(comparisons: list[Content], figures: list[Figure]) -> None:
         enough = min(found["control_seeds"], found["treatment_seeds"]) >= statistics.LEAST_SEEDS
         found["p_holm"] = float(p)
         lower = tested[key].better == "lower"
-        decided = enough and math.isfinite(p) and p < ALPHA
-        found["finding"] = (
-            ("better" if (found["effect"] < 0) == lower else "worse") if decided else "no difference found"
-        )
+        if not enough:
+            found["finding"] = "too few seeds"
+        elif math.isfinite(p) and p < ALPHA:
+            found["finding"] = "better" if (found["effect"] < 0) == lower else "worse"
+        else:
+            found["finding"] = "no difference found"
 
 
 def _figure(figure: Figure, arms: list[Arm]) -> Content:
