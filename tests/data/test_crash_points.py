@@ -92,7 +92,7 @@ def test_a_run_that_ends_at_any_operation_goes_on_to_the_same_bytes(workplace, c
 
 def test_a_run_killed_again_and_again_goes_on_to_the_same_bytes(workplace):
     faults = [("kill", 20), ("power", 31), ("torn", 45), ("full", 60), ("kill", 3)]
-    points = {"start": 5, "step": 31}
+    points = {"start": 5, "step": 53}
     found = sweep(workplace, "jsonl", "keep", "fraction", "kill", points, resume_faults=faults)
     assert differences(found) == []
 
