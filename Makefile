@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-conflicts --constraint constraints.txt
 
 # make data DATASET=HuggingFaceFW/fineweb-edu CONFIG=sample-10BT [FLAGS="--max_docs 100000"]
 DATASET ?=
