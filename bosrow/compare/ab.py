@@ -21,7 +21,7 @@ from rich.console import Console
 from bosrow.compare.arms import ARMS, BASE, require_same_tokens, with_sources
 from bosrow.compare.experiment import JOB, NOISE_ARM, Experiment, PlannedRun, read_experiment
 from bosrow.compare.options import AbOptions, CompareOptions
-from bosrow.compare.plan import print_plan
+from bosrow.compare.plan import arms_table, print_plan
 from bosrow.compare.report import compare_runs
 from bosrow.data.manifest import META, read_manifest
 from bosrow.data.prepare import prepare
@@ -104,11 +104,14 @@ class _Conductor:
 
     def _prepare(self) -> None:
         experiment = self.experiment
-        for arm in with_sources(experiment.arms):
-            folder = experiment.data_dir(arm)
-            if not (folder / META).exists():
+        arms = with_sources(experiment.arms)
+        lacking = [arm for arm in arms if not (experiment.data_dir(arm) / META).exists()]
+        for arm in arms:
+            if arm in lacking:
                 self._say(f"data of arm {arm.letter}: {arm.name}")
             prepare(experiment.prepare_options(arm))
+        if lacking:
+            self.console.print(arms_table(experiment))
         if "C" in experiment.arms:
             tokens = require_same_tokens(experiment.data_dir(ARMS["B"]), experiment.data_dir(ARMS["C"]))
             self._say(f"checked: C holds exactly the {tokens:,} tokens that B kept")

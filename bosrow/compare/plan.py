@@ -49,7 +49,7 @@ def print_plan(experiment: Experiment, console: Console) -> None:
     tokens = options.max_train_steps * options.total_batch_tokens
     runs, seeds = experiment.runs(), experiment.seeds
     console.print(f"experiment {experiment.name}, in {experiment.out_dir}", markup=False)
-    console.print(_arms_table(experiment, tokens))
+    console.print(arms_table(experiment))
     deviation = experiment.deviation
     detectable = detectable_difference(deviation, len(seeds))
     checkpoints = len(runs) * max(1, options.keep_checkpoints) * STORED_BYTES_A_PARAMETER * model.parameters
@@ -72,7 +72,10 @@ def print_plan(experiment: Experiment, console: Console) -> None:
         console.print(f"  warning: {len(seeds)} seeds an arm; 4 or more are advisable", markup=False)
 
 
-def _arms_table(experiment: Experiment, tokens: int) -> Table:
+def arms_table(experiment: Experiment) -> Table:
+    """The arms, and where their data are prepared how many tokens these hold and how often a run reads them."""
+    options = experiment.train_options(experiment.runs()[0])
+    tokens = options.max_train_steps * options.total_batch_tokens
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for column in ("arm", "rows are", "made from", "seeds", "tokens in rows", "epochs in a run"):
         table.add_column(column)
