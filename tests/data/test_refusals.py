@@ -1,0 +1,134 @@
+"""What `bosrow` refuses, through the real command line: one message, exit 2, and nothing that looks like a data set."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpora import bosrow, documents, prepared, write_corpus
+from synthetic import write_data_set
+
+from bosrow.cli import main
+
+
+@pytest.fixture
+def jsonl(tmp_path) -> Path:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": text, "title": "t"}) + "\n" for text in documents(80)))
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The message of a command, which must be the only output and leave exit status 2."""
+    status = main([str(argument) for argument in arguments])
+    output = capsys.readouterr()
+    assert status == 2, output.err
+    assert output.err.startswith(f"bosrow {arguments[0]}: ")
+    assert output.err.count("bosrow prepare: ") <= 1
+    assert "Traceback" not in output.err
+    return output.err
+
+
+# The flags after the corpus, and what the message must say: what was found, and what to do.
+OPTIONS = {
+    "a row length of 0": (["--seq_len", 0], ["--seq_len is 0", "at least 1"]),
+    "a row length that provenance cannot count": (["--seq_len", 70_000], ["--seq_len is 70000", "at most 65534"]),
+    "a buffer of no documents": (["--buffer_docs", 0], ["--buffer_docs is 0"]),
+    "a slice of a split": (["--split", "train[:1%]"], ["train[:1%]", "--max_docs"]),
+    "another split of local files": (["--split", "test"], ["'test'", "'train'"]),
+    "two val options": (["--val_shards", 1, "--val_fraction", 0.1], ["--val_shards and --val_fraction", "one of them"]),
+    "a val split of everything": (["--val_fraction", 1], ["--val_fraction is 1", "below 1"]),
+    "val shards of a lossless policy": (["--val_shards", 1, "--policy", "keep"], ["--val_fraction"]),
+    "val shards that leave no training rows": (
+        ["--seq_len", 32, "--val_shards", 1000, "--shard_rows", 1],
+        ["no rows are left for training", "--val_fraction", "--fresh"],
+    ),
+    "not one full row": (["--seq_len", 60_000], ["not one full row", "a row takes 60,001", "smaller --seq_len"]),
+    "a text field that no line has": (["--text_field", "body"], ["body", "text, title"]),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_flags_that_cannot_be_used_are_refused(jsonl, tmp_path, capsys, case):
+    flags, parts = OPTIONS[case]
+    message = refused(capsys, "prepare", "--data_files", jsonl, "--out_dir", tmp_path / "out", "--workers", 0, *flags)
+    assert all(part in message for part in parts), message
+    assert not (tmp_path / "out" / "meta.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (["--data_files", "no.jsonl"], ["there is no file no.jsonl"]),
+        (["--data_files", "no/*.parquet"], ["no/*.parquet matches no file"]),
+        (["--data_files", "folder"], ["folder is a folder", "a glob"]),
+        (["--dataset", "parquet"], ["--data_files"]),
+        ([], ["--dataset", "--data_files", "--from"]),
+        (["--from", "folder"], ["folder has no meta.json"]),
+        (["--from", "folder", "--data_files", "a.jsonl"], ["--from", "one of them"]),
+    ],
+)
+def test_a_corpus_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch, flags, parts):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    message = refused(capsys, "prepare", *flags, "--out_dir", "out")
+    assert all(part in message for part in parts), message
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_that_cannot_be_text_are_refused_with_those_there_are(tmp_path, capsys):
+    pq.write_table(pa.table({"id": [1, 2], "content": ["a", "b"]}), tmp_path / "a.parquet")
+    command = ["prepare", "--data_files", tmp_path / "a.parquet", "--out_dir", tmp_path / "out"]
+    assert "its columns are: id, content" in refused(capsys, *command)
+    assert "'id' of a.parquet holds int64, text (string)" in refused(capsys, *command, "--text_field", "id")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 and nothing")
+    command[2] = tmp_path / "b.parquet"
+    assert "b.parquet is not a readable Parquet file" in refused(capsys, *command)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("value", "reason"), [(None, "null"), (7, "not text (a int)"), (["a"], "not text (a list)")])
+def test_a_row_without_text_stops_the_run_with_file_and_row(tmp_path, capsys, value, reason):
+    lines = [{"text": "a few words"}, {"text": value}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    message = refused(
+        capsys, "prepare", "--data_files", tmp_path / "a.jsonl", "--out_dir", tmp_path / "out", "--workers", 0
+    )
+    assert f"a.jsonl, row 1: {reason}" in message
+    assert "--on_bad_row skip" in message
+    assert not (tmp_path / "out" / "meta.json").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_as_it_is(jsonl, tmp_path, capsys):
+    prepared(tmp_path / "other", data_files=(str(jsonl),), seq_len=16)
+    before = {path: path.read_bytes() for path in (tmp_path / "other").rglob("*") if path.is_file()}
+    message = refused(capsys, "prepare", "--data_files", jsonl, "--out_dir", tmp_path / "other", "--seq_len", 32)
+    assert [line.split() for line in message.splitlines() if "seq_len" in line] == [["seq_len", "16", "->", "32"]]
+    assert {path: path.read_bytes() for path in before} == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    message = refused(capsys, "prepare", "--data_files", jsonl, "--out_dir", tmp_path / "mine", "--fresh")
+    assert "thesis.tex" in message
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_data_directory_that_is_incomplete_or_cut_short_is_refused(tmp_path, capsys):
+    folder = write_data_set(tmp_path / "data")
+    assert "is not a directory" in refused(capsys, "prepare", "--from", tmp_path / "no", "--out_dir", tmp_path / "out")
+    shard = folder / "train_000001.bin"
+    shard.write_bytes(shard.read_bytes()[:-2])
+    assert main(["verify", str(folder)]) == 1  # found damage, which is what it was asked for
+    assert "train_000001.bin has 848 bytes" in capsys.readouterr().out
+    (folder / "meta.json").unlink()
+    assert "has no meta.json, so it is not a complete data set" in refused(capsys, "verify", folder)
+
+
+def test_a_refusal_by_the_program_itself_is_one_message_and_status_2(tmp_path):
+    """The same once more as a process of its own, with workers."""
+    flags = write_corpus(tmp_path / "corpus", "jsonl", documents(40))
+    done = bosrow("prepare", *flags, "--out_dir", tmp_path / "out", "--text_field", "body", "--workers", 2)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("bosrow prepare: part_0.jsonl, row 0: no text (there is no field 'body'")
+    assert done.stderr.count("\n") == 1
