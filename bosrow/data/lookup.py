@@ -249,9 +249,13 @@ class Provenance:
                 columns = [batch.column(name).to_pylist() for name in names]
                 for row, column, document, offset, length, added_bos in zip(*columns, strict=True):
                     yield Piece(document, offset, length, added_bos), rows[row, column : column + length]
-        tail = f"{split}_tail.parquet"
-        if tail in self._rows:
-            for line in self._read(tail, None).to_pylist():
+        yield from self.tail_pieces(split)
+
+    def tail_pieces(self, split: str) -> Iterator[tuple[Piece, Tokens]]:
+        """The pieces of a split's unfilled last row, with their tokens."""
+        name = f"{split}_tail.parquet"
+        if name in self._rows:
+            for line in self._read(name, None).to_pylist():
                 piece = Piece(line["document"], line["offset"], line["length"], line["added_bos"])
                 yield piece, np.array(line["tokens"], np.uint16)
 

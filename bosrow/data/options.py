@@ -130,7 +130,13 @@ class VerifyOptions:
     """Options of `bosrow verify`."""
 
     data_dir: Path = option(positional=True, help="a folder made by 'bosrow prepare'")
+    quick: bool = option(False, help="look at meta.json, names, sizes and counts; read no shard")
+    checksums: bool = option(False, help="check the bytes alone (SHA-256 of every file), as after a copy")
     json: bool = option(False, help="print one JSON object")
+
+    def __post_init__(self) -> None:
+        if self.quick and self.checksums:
+            raise OptionError("--quick reads no file and --checksums reads all; give one of them")
 
 
 def _at_least(options: object, **least: int) -> None:
