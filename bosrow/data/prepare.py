@@ -78,7 +78,14 @@ def prepare(options: PrepareOptions) -> None:
             if saved is None and source is None:
                 with stop.at_once():
                     source = find_source(options)
-            run = Run(options, tokenizer, source, saved, hold)
+            try:
+                run = Run(options, tokenizer, source, saved, hold)
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                if saved is None:
+                    raise
+                raise DataSetError(
+                    f"{folder / STATE} is damaged or was edited ({type(error).__name__}: {error}); --fresh starts over"
+                ) from error
             run.read(stop)
         except Stopped:
             raise Interrupted(
@@ -300,6 +307,9 @@ class Run:
         folder, value, tokens = self.options.out_dir, saved.value, saved.tokens
         now = identity(self.options, source or self.source, self.tokenizer)
         check_same(folder, value["identity"], now, self.source, source)
+        counts = [*value["position"], *(value[name] for name in ("taken", "documents", "text_bytes", "bad_rows_bytes"))]
+        if len(counts) != 7 or any(type(count) is not int or count < 0 for count in counts):
+            raise ValueError(f"counts are {counts}, seven whole numbers were required")
         self.position, self.taken, self.share = Position(*value["position"]), value["taken"], value["share"]
         self.documents, self.text_bytes, self.seconds = value["documents"], value["text_bytes"], value["seconds"]
         for split in SPLITS:
