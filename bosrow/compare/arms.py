@@ -38,7 +38,7 @@ ARMS = {
     for arm in (
         Arm("A", "stream", "stream", "stream", None),
         Arm("B", "crop", "crop", "crop", "A"),
-        Arm("C", "stream of what crop kept", "stream_of_crop", "stream", "B"),
+        Arm("C", "stream of B's tokens", "stream_of_crop", "stream", "B"),
         Arm("D", "keep", "keep", "keep", "A"),
         Arm("E", "crop-long-first", "crop_long_first", "crop-long-first", "A"),
     )
