@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from corpora import POLICIES, bosrow, contents, documents, prepared, write_corpus
-from kills import LEAVE_SECONDS, children, kill_randomly, start, survivors, wait_for_children
+from kills import HANG_SECONDS, children, kill_randomly, start, survivors, wait_for_children
 
 from bosrow.data import prepare as prepare_module
 from bosrow.data.stopping import SIGNALS
@@ -70,18 +70,14 @@ def test_fifty_random_kills_for_each_policy_change_nothing(corpus, expected, tmp
     assert sum(done.values()) - done["data sets"] == 50
 
 
-def test_a_worker_that_dies_is_replaced_within_a_second_and_the_bytes_stay(corpus, expected, tmp_path):
+def test_a_worker_that_dies_is_replaced_and_the_bytes_stay(corpus, expected, tmp_path):
     process = start(*corpus, *TWO_WORKERS, "--out_dir", tmp_path / "out")
     before = wait_for_children(process, 3)
-    for child in before[1:]:
-        child.suspend()  # so that the run does not end meanwhile; the first child is the reader
-    before[1].kill()
-    give_up = time.monotonic() + 1
-    while not (new := set(children(process)) - set(before)) and time.monotonic() < give_up:
+    before[1].kill()  # the first child is the reader
+    while not (new := set(children(process)) - set(before)) and process.poll() is None:
         time.sleep(0.01)
     assert new
-    before[2].resume()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, said
     assert contents(tmp_path / "out") == expected["crop"]
 
@@ -143,7 +139,7 @@ def test_a_signal_ends_a_run_that_waits_for_a_slow_unit_and_it_goes_on_to_the_sa
         worker.suspend()
     process.send_signal(number)
     process.send_signal(number)  # `timeout` sends it twice; so soon after the first it counts as one
-    _, said = process.communicate(timeout=LEAVE_SECONDS)
+    _, said = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 75, said
     assert f"stopped by {number.name} after" in said
     assert survivors(workers) == []
@@ -161,7 +157,7 @@ def test_a_signal_ends_a_run_without_workers_that_waits_for_its_source(corpus, t
     while not (state.exists() and b'"documents": 50' in state.read_bytes()) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=LEAVE_SECONDS)
+    _, said = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 75, said
     assert "after 50 documents" in said
 
@@ -184,7 +180,7 @@ def test_a_second_signal_leaves_at_once_and_one_sent_twice_is_one():
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=1.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=LEAVE_SECONDS) == 75
+    assert process.wait(timeout=HANG_SECONDS) == 75
     process.stdout.close()
 
 
@@ -196,7 +192,7 @@ def test_signals_that_were_ignored_at_the_start_stay_ignored(corpus, tmp_path):
     )
     wait_for_children(process, 3)
     process.send_signal(signal.SIGHUP)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, said
 
 
@@ -239,13 +235,14 @@ def test_a_complete_data_set_is_left_as_it_is(tmp_path):
     before = {
         path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").rglob("*") if path.is_file()
     }
+    children_before = psutil.Process().children()
     done = bosrow("prepare", *command)
     assert done.returncode == 0
     assert "is complete" in done.stdout
     assert before == {
         path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").rglob("*") if path.is_file()
     }
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == children_before
 
 
 def test_a_run_whose_files_were_changed_from_outside_does_not_go_on(tmp_path, corpus):
