@@ -37,8 +37,8 @@ data: $(VENV)/.core $(if $(DATASET),,$(SAMPLE)) ## prepare the sample (or DATASE
 train: $(VENV)/.train ## train a small GPT-2 on the sample, on the CPU, in about three minutes
 	@test -e data/sample_bosrow/meta.json || $(MAKE) --no-print-directory data DATASET= FLAGS=
 	$(BIN)/bosrow train --data_dir data/sample_bosrow --device cpu --n_layer 4 --n_head 4 --n_embd 128 \
-	  --micro_batch_size 4 --total_batch_tokens 8192 --max_train_steps 60 --learning_rate 3e-3 --warmup_iters 10 \
-	  --eval_every 20 --sample_every 60 --save_every 60 $(FLAGS)
+	  --micro_batch_size 4 --total_batch_tokens 8192 --max_train_steps 40 --learning_rate 3e-3 --warmup_iters 10 \
+	  --eval_every 20 --sample_every 40 --save_every 40 --hellaswag_every 0 $(FLAGS)
 
 picture: $(VENV)/.core $(SAMPLE) ## draw the README's picture of rows, docs/rows.svg, from the sample
 	$(BIN)/bosrow prepare $(SOURCE) --policy keep --out_dir data/sample_keep --seq_len 1024 $(FLAGS)
