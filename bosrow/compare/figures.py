@@ -64,7 +64,7 @@ class Figure:
 
 def figures_of(runs: list[Run]) -> list[Figure]:
     """All figures of `runs`, the primary one first."""
-    return [bits_per_byte(runs), *_losses(runs), *_rows(runs), *_benchmarks(runs), *_training(runs)]
+    return [*_held_out(runs), *_losses(runs), *_rows(runs), *_benchmarks(runs), *_training(runs)]
 
 
 def dotted(record: Record, name: str) -> Any:
@@ -96,8 +96,8 @@ def _same(records: Iterable[Record], *names: str) -> bool:
     return len({tuple(str(record.get(name)) for name in names) for record in records}) <= 1
 
 
-def bits_per_byte(runs: list[Run]) -> Figure:
-    """The primary figure; without values if neither source has any."""
+def _held_out(runs: list[Run]) -> list[Figure]:
+    """The primary figure, without values if neither source has any; and the same with documents of equal weight."""
     results = {str(run.path): run.result(PRIMARY) for run in runs}
     step = matched_step(runs, PRIMARY)
     trained = lines_at(runs, PRIMARY, step)
@@ -113,20 +113,28 @@ def bits_per_byte(runs: list[Run]) -> Figure:
         warning = "the runs were scored with windows of different lengths"
     elif use_evaluation and len({run.results_step for run in runs if run.results}) > 1:
         warning = "the evaluated checkpoints are of different steps"
-    return Figure(
-        key=PRIMARY,
-        title="held-out bits per byte",
-        unit="bits/byte",
-        better="lower",
-        tested=True,
-        values={path: number(record.get(PRIMARY)) for path, record in records.items()},
-        source=source,
-        items=count(first.get("documents")),
-        items_of="documents",
-        digits=5,
-        warning=warning,
-        scores=_document_scores if use_evaluation else None,
-    )
+    measures: list[tuple[str, str, Callable[[Run], Scores | None]]] = [
+        (PRIMARY, "held-out bits per byte", _document_scores),
+        ("document_bits_per_byte", "held-out bits per byte, mean of documents", _scores_of_each_document),
+    ]
+    return [
+        Figure(
+            key=key,
+            title=title,
+            unit="bits/byte",
+            better="lower",
+            tested=True,
+            values={path: number(record.get(key)) for path, record in records.items()},
+            source=source,
+            items=count(first.get("documents")),
+            items_of="documents",
+            digits=5,
+            warning=warning,
+            scores=scores if use_evaluation else None,
+        )
+        for key, title, scores in measures
+        if key == PRIMARY or any(key in record for record in records.values())
+    ]
 
 
 def _evaluation_source(runs: list[Run]) -> str:
@@ -140,6 +148,14 @@ def _document_scores(run: Run) -> Scores | None:
         return None
     bits = np.array([-number(line.get("logprob")) / math.log(2) for line in lines])
     return [line.get("document") for line in lines], bits, np.array([number(line.get("bytes")) for line in lines])
+
+
+def _scores_of_each_document(run: Run) -> Scores | None:
+    found = _document_scores(run)
+    if found is None:
+        return None
+    documents, bits, sizes = found
+    return documents, np.divide(bits, sizes, out=np.zeros_like(bits), where=sizes > 0), (sizes > 0).astype(np.float64)
 
 
 def _losses(runs: list[Run]) -> list[Figure]:

@@ -76,8 +76,10 @@ def bits_per_byte(
 ) -> DocumentScores:
     """Score `documents` over all ranks, which must all be given the same; every rank gets the same scores.
 
-    `stride` 0 is half the model's length. The standard error is that of a ratio over documents. Under
-    `by_distance` stands the loss by distance from the document's start, in nats a token, in bins [2^k, 2^(k+1)).
+    `stride` 0 is half the model's length. `bits_per_byte` pools all documents, so a long one weighs as its bytes do
+    (the standard error is that of a ratio over documents); `document_bits_per_byte` is the mean of each document's own
+    figure, so all that have any text weigh the same. Under `by_distance` stands the loss by distance from the
+    document's start, in nats a token, in bins [2^k, 2^(k+1)).
     """
     length = model.context_tokens
     stride = stride or max(1, length // 2)
@@ -109,6 +111,8 @@ def bits_per_byte(
     counts = np.array([len(document.tokens) for document in chosen])
     bits, error = ratio_and_error(nats / math.log(2), sizes)
     loss, loss_error = ratio_and_error(nats, counts)
+    alone = nats[sizes > 0] / math.log(2) / sizes[sizes > 0]
+    document_bits, document_error = ratio_and_error(alone, np.ones(len(alone)))
     result: Result = {
         "task": "bits_per_byte",
         "rule": f"each document from its own BOS, windows of {length} tokens, {stride} apart",
@@ -118,6 +122,8 @@ def bits_per_byte(
         "bytes": int(sizes.sum()),
         "bits_per_byte": bits,
         "bits_per_byte_stderr": error,
+        "document_bits_per_byte": document_bits,
+        "document_bits_per_byte_stderr": document_error,
         "loss_per_token": loss,
         "loss_per_token_stderr": loss_error,
         "window": length,
@@ -131,7 +137,9 @@ def bits_per_byte(
     return DocumentScores(result, [document.number for document in chosen], nats, counts, sizes)
 
 
-def ratio_and_error(numerators: npt.NDArray[np.floating], denominators: npt.NDArray[np.integer]) -> tuple[float, float]:
+def ratio_and_error(
+    numerators: npt.NDArray[np.floating], denominators: npt.NDArray[np.integer | np.floating]
+) -> tuple[float, float]:
     """sum / sum, and its standard error over independent pairs (Cochran 1977, section 2.11); NaN for a single pair."""
     count, total = len(numerators), float(denominators.sum())
     if not total:

@@ -28,7 +28,11 @@ FIGURES = {
         "mean.macro_accuracy": "macro acc, mean",
         "sum.paper_score": "paper score, sum",
     },
-    "bits_per_byte": {"bits_per_byte": "bits/byte", "loss_per_token": "loss"},
+    "bits_per_byte": {
+        "bits_per_byte": "bits/byte",
+        "document_bits_per_byte": "bits/byte, mean of documents",
+        "loss_per_token": "loss",
+    },
     "rows": {"loss": "loss", "loss_without_bos_targets": "loss, BOS targets left out"},
 }
 UNITS = {"bits_per_byte": "bits per byte", "rows": "nats per token"}  # of plots; accuracy of all others

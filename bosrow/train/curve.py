@@ -10,14 +10,10 @@ from bosrow.files import replace_file
 BLUE, ORANGE, GREY = "#2f6fb0", "#d9662b", "#555555"
 
 
-def smoothed(values: np.ndarray, span: float) -> np.ndarray:
-    """Exponential moving average over about `span` values, without the usual bias towards the first one."""
-    keep = 1 - 1 / max(span, 1.0)
-    average, weight, result = 0.0, 0.0, np.empty(len(values))
-    for index, value in enumerate(values):
-        average, weight = keep * average + (1 - keep) * value, keep * weight + 1 - keep
-        result[index] = average / weight
-    return result
+def smoothed(values: np.ndarray, span: int) -> np.ndarray:
+    """The mean of the `span` values around each, of fewer at the ends: a line that does not lag behind them."""
+    window = np.ones(min(span, len(values)))
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
 def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -40,7 +36,7 @@ def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
         figure = Figure(figsize=(9, 6), dpi=130, layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
         above.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.8, label="train")
-        above.plot(x, smoothed(loss, max(5, len(loss) / 50)), color=BLUE, linewidth=1.8, label="train, smoothed")
+        above.plot(x, smoothed(loss, max(5, len(loss) // 50)), color=BLUE, linewidth=1.8, label="train, smoothed")
         if validations:
             above.plot(
                 [record["step"] for record in validations],

@@ -95,6 +95,7 @@ def bits_result(bits: float | None) -> dict[str, Any]:
     by_distance = [{"from": 2**k, "tokens": 100, "loss": (bits or 1.2) * 4 - 0.1 * k} for k in range(7)]
     return {
         "bits_per_byte": bits,
+        "document_bits_per_byte": bits,  # all documents are of one length
         "documents": DOCUMENTS,
         "bytes": DOCUMENTS * 1000,
         "tokens": DOCUMENTS * 250,

@@ -26,6 +26,9 @@ def test_a_document_is_scored_from_its_own_bos_as_by_hand():
     assert scores.numbers == [7, 9]
     assert scores.nats == pytest.approx([-math.log(0.5 * 0.75), math.log(2)])
     assert scores.result["bits_per_byte"] == pytest.approx((1 + math.log2(4 / 3) + 1) / 8)
+    own = (1 + math.log2(4 / 3)) / 3, 1 / 5
+    assert scores.result["document_bits_per_byte"] == pytest.approx(sum(own) / 2)
+    assert scores.result["document_bits_per_byte_stderr"] == pytest.approx(abs(own[0] - own[1]) / 2)
     assert scores.result["tokens"] == 3
     assert scores.result["by_distance"] == [
         {"from": 1, "tokens": 2, "loss": pytest.approx(math.log(2))},
