@@ -4,7 +4,7 @@ Promise: each sequence is scored once, by one rank; how batches are made depends
 `batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: sequences that
 begin alike are merged into a tree of prefixes and every token of the tree is computed once, so the
 choices of an item pay for their context a single time; the output layer, which is most of a small model,
-runs only where a token is scored, a few hundred tokens at a time.
+runs only where a token is scored, in tiles of states by words that the caches hold: never a whole row of logits.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 import torch.distributed
 
-# On a CPU as many logits as its caches hold (16 MB in fp32), which is twice as fast as any more; else 256 MB.
-LOGITS_AT_ONCE = {"cpu": 1 << 22}
-LOGITS_AT_ONCE_ELSE = 1 << 26
+# A tile of logits, states by words: on a CPU 8 MB in fp32, up to twice as fast as whole rows of 50,257; else 256 MB.
+TILES = {"cpu": (1024, 2048)}
+TILE_ELSE = (1024, 1 << 16)
 TREE_TOKENS = 384  # of a merged row; attention costs more the longer it is, and four endings with their context fit
 
 Track = Callable[[list["Batch"]], Iterable["Batch"]]
@@ -27,7 +27,7 @@ Track = Callable[[list["Batch"]], Iterable["Batch"]]
 class LanguageModel(Protocol):
     """A function from tokens to logits in two halves, so that the second runs only where it is needed.
 
-    `logits(hidden(tokens, None)[b, t])` are the logits of the token after `tokens[b, : t + 1]`.
+    `logits(hidden(tokens, None)[b, t], words)` are the logits of `words` to come after `tokens[b, : t + 1]`.
     """
 
     context_tokens: int  # the longest input
@@ -38,8 +38,8 @@ class LanguageModel(Protocol):
     def hidden(self, tokens: torch.Tensor, tree: "Tree | None") -> torch.Tensor:
         """States (B, T, C) for int64 `tokens` (B, T)."""
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits (N, vocab_size) for `hidden` (N, C)."""
+    def logits(self, hidden: torch.Tensor, words: slice) -> torch.Tensor:
+        """Logits (N, number of words) for a stretch of words and `hidden` (N, C); the caller may change it."""
 
 
 @dataclass(frozen=True)
@@ -248,15 +248,30 @@ def _log_probabilities(
     states, state_of = np.unique(places, return_inverse=True)
     order = np.argsort(state_of, kind="stable")
     values = np.empty(len(targets), np.float32)
-    step = max(1, LOGITS_AT_ONCE.get(model.device.type, LOGITS_AT_ONCE_ELSE) // model.vocab_size)
+    step = TILES.get(model.device.type, TILE_ELSE)[0]
     for first in range(0, len(states), step):
         chunk = torch.from_numpy(states[first : first + step]).to(model.device)
         low, high = np.searchsorted(state_of, [first, first + step], sorter=order)
         wanted = order[low:high]
-        log_p = torch.log_softmax(model.logits(hidden[chunk]).float(), dim=1)  # (n, vocab)
-        row = torch.from_numpy(state_of[wanted] - first).to(model.device)
-        values[wanted] = log_p[row, torch.from_numpy(targets[wanted]).to(model.device)].cpu().numpy()
+        rows = torch.from_numpy(state_of[wanted] - first).to(model.device)
+        words = torch.from_numpy(targets[wanted]).to(model.device)
+        values[wanted] = _in_tiles(model, hidden[chunk], rows, words).cpu().numpy()
     return values
+
+
+def _in_tiles(model: LanguageModel, hidden: torch.Tensor, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """Log-probability (k,) of each of `words` (k,) in the state hidden[rows[i]] of `hidden` (n, C)."""
+    width = TILES.get(model.device.type, TILE_ELSE)[1]
+    chosen = torch.empty(len(words), dtype=torch.float32, device=model.device)
+    sums = []
+    for first in range(0, model.vocab_size, width):
+        tile = slice(first, min(first + width, model.vocab_size))
+        logits = model.logits(hidden, tile).float()  # (n, words of the tile)
+        inside = ((words >= tile.start) & (words < tile.stop)).nonzero()[:, 0]
+        chosen[inside] = logits[rows[inside], words[inside] - first]
+        top = logits.amax(1, keepdim=True)
+        sums.append(logits.sub_(top).exp_().sum(1).log() + top[:, 0])
+    return chosen - torch.stack(sums, 1).logsumexp(1)[rows]
 
 
 def score(
@@ -310,10 +325,10 @@ class TransformerModel:
                 return self.transformer.forward(tokens)
             return self.transformer.forward(tokens, tree.positions, tree.visible)
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits (N, vocab_size)."""
+    def logits(self, hidden: torch.Tensor, words: slice) -> torch.Tensor:
+        """Logits (N, number of words)."""
         with self._autocast():
-            return torch.nn.functional.linear(hidden, self.transformer.wte.weight[: self.vocab_size])
+            return torch.nn.functional.linear(hidden, self.transformer.wte.weight[words])
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)

@@ -80,10 +80,11 @@ def test_trees_in_batches_score_as_plain_passes_do(some, batch_size):
     np.testing.assert_allclose(found, [plain_score(model, sequence) for sequence in some], rtol=1e-5, atol=1e-5)
 
 
-def test_a_wide_output_layer_is_taken_in_pieces_without_a_trace(monkeypatch):
-    some = [Sequence([5, 6, 7, 8, 9], 1), Sequence([5, 6, 9, 9], 2), Sequence([1, 2, 3], 1)]
+@pytest.mark.parametrize("tile", [(2, 128), (1024, 1), (3, 50), (1, 127)])
+def test_a_wide_output_layer_is_taken_in_tiles_without_a_trace(monkeypatch, tile):
+    some = [Sequence([5, 6, 7, 8, 9], 1), Sequence([5, 6, 127, 0], 2), Sequence([1, 2, 3], 1)]
     whole = score(language_model(), some, batch_size=1)
-    monkeypatch.setattr("bosrow.evals.scoring.LOGITS_AT_ONCE", {"cpu": 2 * 128})
+    monkeypatch.setattr("bosrow.evals.scoring.TILES", {"cpu": tile})
     np.testing.assert_allclose(score(language_model(), some, batch_size=1), whole, rtol=1e-6)
 
 

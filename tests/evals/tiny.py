@@ -22,8 +22,8 @@ class Bigram:
         assert tokens.shape[1] <= self.context_tokens
         return self.table[tokens]
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden
+    def logits(self, hidden: torch.Tensor, words: slice) -> torch.Tensor:
+        return hidden[:, words].clone()
 
 
 class Characters:
