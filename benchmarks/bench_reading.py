@@ -1,10 +1,13 @@
 """The tokenizer's tokens per second, the loader's rows per second, and how long `import bosrow` takes."""
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import pytest
 from corpora import documents
 from side_by_side import report, spread
 from synthetic import write_data_set
@@ -36,6 +39,62 @@ def test_rows_per_second_in_the_order_of_training(benchmark, capsys, tmp_path):
     benchmark.pedantic(epoch, rounds=5, warmup_rounds=1)
     rates = spread([len(rows) / seconds for seconds in benchmark.stats.stats.data])
     report(capsys, "loader", [f"loader {rates['median']:,.0f} rows/s"], rows_per_second=rates)
+
+
+STEP_ROWS = 480  # of GPT-2 small: 491,520 tokens, 9.8 seconds on a device that does 50,000 tokens a second
+STEP_SECONDS = STEP_ROWS * 1024 / 50_000
+
+
+def drop_from_page_cache(folder: Path) -> None:
+    """Let the kernel forget the shards, so that the next read comes from the disk."""
+    for shard in folder.glob("*.bin"):
+        descriptor = os.open(shard, os.O_RDONLY)
+        os.fsync(descriptor)  # a page that is not yet on the disk cannot be dropped
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("cache", ["cold", "warm"])
+def test_rows_per_second_of_the_trainers_batches(benchmark, capsys, tmp_path, cache):
+    """Steps of GPT-2 small, as tensors; their share of a step's time if nothing were read ahead."""
+    from bosrow.train.loader import Batches
+
+    folder = write_data_set(tmp_path / "data", train_rows=40_000, seq_len=1024, vocab_size=50257, shard_rows=6_000)
+    seconds: list[float] = []
+
+    def batches() -> None:
+        rows = bosrow.open_rows(folder)
+        order = RowOrder(rows=len(rows), seed=42)
+        reader = Batches(
+            rows=rows, order=order, batch_size=STEP_ROWS, rank=0, world_size=1, end=len(rows), with_meta=False
+        )
+        for number in range(40):
+            began = time.perf_counter()
+            reader[number]
+            seconds.append(time.perf_counter() - began)
+
+    def make_ready() -> None:
+        drop_from_page_cache(folder) if cache == "cold" else batches()
+        seconds.clear()
+
+    benchmark.pedantic(batches, setup=make_ready, rounds=1)
+    rates = spread([STEP_ROWS / value for value in seconds])
+    share = spread(seconds)["median"] / STEP_SECONDS
+    lines = [f"{cache} page cache: {rates['median']:,.0f} rows/s, {share:.3%} of a step at 50,000 tokens/s"]
+    report(capsys, f"batches {cache}", lines, rows_per_second=rates, share_of_step=share)
+
+
+def test_seconds_that_a_step_waits_for_its_batch(benchmark, capsys, tmp_path):
+    """Through the loader, which reads the next batch while the device (here: a pause far shorter) works."""
+    from bosrow.train import make_dataloader
+
+    folder = write_data_set(tmp_path / "data", train_rows=40_000, seq_len=1024, vocab_size=50257, shard_rows=6_000)
+    drop_from_page_cache(folder)
+    batches = iter(make_dataloader(folder, "train", STEP_ROWS, 1024))
+    benchmark.pedantic(lambda: next(batches), setup=lambda: time.sleep(STEP_SECONDS / 20), rounds=20)
+    waits = spread(list(benchmark.stats.stats.data))
+    lines = [f"data wait {waits['median'] * 1e6:,.0f} us, {waits['median'] / STEP_SECONDS:.5%} of a step (aim: 0.1%)"]
+    report(capsys, "data wait", lines, seconds=waits, share_of_step=waits["median"] / STEP_SECONDS)
 
 
 def test_seconds_of_an_import(benchmark, capsys):

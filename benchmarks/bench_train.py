@@ -21,6 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+from side_by_side import report
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 HERE = Path(__file__)
 VOCAB_SIZE = 50304
@@ -218,6 +221,32 @@ def scaling(steps: int) -> dict:
     return {"one_rank": speeds[1], "two_ranks": speeds[2], "scaling": two / one}
 
 
+HEADING = f"{'shape':<7}{'dtype':<10}{'loop':<24}{'tokens/s':>10}{'lowest':>9}{'highest':>9}{'peak MiB':>10}"
+
+
+def table_line(result: dict) -> str:
+    """A result of `measure` under HEADING."""
+    name = result["loop"] + (", compiled" if result["compiled"] else "")
+    widths = (("tokens_per_second", 10), ("lowest", 9), ("highest", 9))
+    speeds = "".join(f"{result[key]:>{width},.0f}" for key, width in widths)
+    return f"{result['shape']:<7}{result['dtype']:<10}{name:<24}{speeds}{result['peak_mib']:>10,}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tokens_per_second_and_peak_memory_of_a_training_step(benchmark, capsys, dtype):
+    """16M parameters, turn by turn; the other shapes and torch.compile take `python benchmarks/bench_train.py`."""
+    variants = [(loop, False) for loop in LOOPS]
+    results = benchmark.pedantic(lambda: list(measure("16M", dtype, variants, rounds=3, threads=2)), rounds=1)
+    report(capsys, f"train {dtype}", [HEADING, *map(table_line, results)], loops=results)
+
+
+def test_tokens_per_second_of_two_ranks_against_one(benchmark, capsys):
+    """1 thread a rank."""
+    found = benchmark.pedantic(lambda: scaling(3), rounds=1)
+    lines = [f"1 -> 2 ranks, 1 thread each: {found['scaling']:.2f} times the tokens a second (aim: 1.7)"]
+    report(capsys, "train ranks", lines, **found)
+
+
 def main() -> None:
     """Run what was asked for and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -229,17 +258,13 @@ def main() -> None:
     parser.add_argument("--scaling_steps", type=int, default=5, help="steps of each run of the scaling; 0: none")
     options = parser.parse_args()
     report: dict = {"benchmark": "train", "threads": options.threads, "loops": []}
-    print(f"{'shape':<7}{'dtype':<10}{'loop':<24}{'tokens/s':>10}{'lowest':>9}{'highest':>9}{'peak MiB':>10}")
+    print(HEADING)
     for shape in options.shapes:
         for dtype in options.dtypes:
             variants = [(loop, bool(compiled)) for compiled in options.compiled for loop in LOOPS]
             for result in measure(shape, dtype, variants, options.rounds, options.threads):
                 report["loops"].append(result)
-                name = result["loop"] + (", compiled" if result["compiled"] else "")
-                speeds = "".join(
-                    f"{result[k]:>{w},.0f}" for k, w in (("tokens_per_second", 10), ("lowest", 9), ("highest", 9))
-                )
-                print(f"{shape:<7}{dtype:<10}{name:<24}{speeds}{result['peak_mib']:>10,}", flush=True)
+                print(table_line(result), flush=True)
     if options.scaling_steps:
         report["scaling"] = scaling(options.scaling_steps)
         print(f"1 -> 2 ranks, 1 thread each: {report['scaling']['scaling']:.2f} times the tokens a second")

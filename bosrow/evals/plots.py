@@ -42,7 +42,9 @@ def draw_over_steps(
         figure.supylabel(ylabel, fontsize=10)
         entries = dict(zip(*reversed(grid.flat[0].get_legend_handles_labels()), strict=True))
         if entries:
-            figure.legend(entries.values(), entries, loc="outside right center", frameon=False, fontsize=9)
+            figure.legend(
+                entries.values(), entries, loc="outside upper right", ncols=len(entries), frameon=False, fontsize=9
+            )
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
     replace_file(path, buffer.getvalue())

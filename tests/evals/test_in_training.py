@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +69,32 @@ def test_a_run_records_its_benchmarks(data, tmp_path, capsys):
     for name in ("hellaswag.png", "ewok.png"):
         assert (run / name).read_bytes().startswith(b"\x89PNG")
     assert "HellaSwag: accuracy" in capsys.readouterr().out
+
+
+def test_a_rank_without_anything_to_score_waits_for_the_other_and_both_go_on(data, tmp_path):
+    """One batch for two ranks, beside held-out documents and EWoK: every rank still meets every sum, in order."""
+    items_file(tmp_path / "one.jsonl", HELLASWAG[:1])
+    flags = (
+        f"--hellaswag_data {tmp_path / 'one.jsonl'} --hellaswag_every 1 --ewok_data {data / 'ewok.jsonl'} "
+        f"--ewok_every 2 --heldout {data / 'stream'} --heldout_every 2 --eval_every 2 --timeout_seconds 100"
+    )
+    assert train(data, tmp_path / "alone", flags) == 0
+    shape = f"--data_dir {data / 'stream'} --run_dir {tmp_path / 'two'} {SHAPE} --max_train_steps 5 --save_every 0"
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "bosrow", "train"]
+    command = [sys.executable, *torchrun, *shape.split(), *flags.split(), "--micro_batch_size", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    kinds = ("hellaswag", "ewok", "bits_per_byte", "val_loss")
+    alone, two = (
+        [line for line in lines_of(tmp_path / name / "scalars.jsonl") if line["type"] in kinds]
+        for name in ("alone", "two")
+    )
+    assert [(line["type"], line["step"]) for line in two] == [(line["type"], line["step"]) for line in alone]
+    for one, other in zip(alone, two, strict=True):
+        figure = {"bits_per_byte": "bits_per_byte", "val_loss": "val_loss"}.get(one["type"])
+        if figure:
+            assert other[figure] == pytest.approx(one[figure], abs=1e-5)
 
 
 def test_without_a_benchmark_at_hand_training_says_so_and_goes_on(data, tmp_path, capsys, hub):

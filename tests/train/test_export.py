@@ -114,6 +114,38 @@ def test_a_run_folder_stands_for_its_newest_valid_checkpoint(data_dir, tmp_path,
     assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["bos_token"] == "<start>"
 
 
+def test_a_run_with_a_tokenizer_of_its_own_is_exported_with_it_and_names_what_begins_and_ends_a_text(tmp_path):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    own = Tokenizer(models.BPE())
+    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<pad>", "<s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    own.train_from_iterator(TEXTS, trainer)
+    own.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>"}')
+    texts = [json.dumps({"text": text * 3}) + "\n" for text in TEXTS]
+    (tmp_path / "texts.jsonl").write_text("".join(texts))
+    prepare = f"prepare --data_files {tmp_path / 'texts.jsonl'} --tokenizer {tmp_path / 'tokenizer.json'} --workers 0"
+    prepare += f" --out_dir {tmp_path / 'data'} --seq_len 16 --policy keep --val_fraction 0"
+    assert main(prepare.split()) == 0
+    flags = "--max_train_steps 1 --eval_every 0 --save_every 1 --exposure_every 0 --vocab_size 300"
+    assert train_here(tmp_path / "data", tmp_path / "run", flags) == 0
+    assert export(tmp_path / "run", tmp_path / "out") == 0
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", local_files_only=True)
+    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.bos_token_id) == ("<s>", "<s>", 1)
+    assert (model.config.bos_token_id, model.config.eos_token_id, model.config.vocab_size) == (1, 1, len(tokenizer))
+    for text in TEXTS:
+        assert tokenizer(text, add_special_tokens=False).input_ids == own.encode(text).ids
+    tokens = torch.tensor([[1, *own.encode(TEXTS[0]).ids][:16]])
+    assert_logits_of_transformers(tmp_path / "out", tokens)
+
+
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(data_dir, tmp_path, capsys):
     train_here(data_dir, tmp_path / "run", "--max_train_steps 1 --save_every 1 --eval_every 0")
     checkpoint = tmp_path / "run" / "ckpt_final_step0000001"

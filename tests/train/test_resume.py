@@ -69,6 +69,24 @@ def test_sigterm_saves_and_leaves_with_75_and_the_same_command_goes_on(data_dir,
     assert rows_by_step(tmp_path / "whole") == rows_by_step(tmp_path / "stopped")
 
 
+def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_on_bit_for_bit(data_dir, tmp_path):
+    flags = "--max_train_steps 120 --save_every 0 --eval_every 0 --exposure_every 1"
+    stopped = command(data_dir, tmp_path / "stopped", flags, ranks=2)
+    process = start(stopped)
+    wait_for_step(tmp_path / "stopped", 5, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    (checkpoint,) = (tmp_path / "stopped").glob("ckpt_*")
+    step = int(checkpoint.name.removeprefix("ckpt_periodic_step"))
+    for rank in (0, 1):
+        exposures = read_lines(tmp_path / "stopped" / "exposures" / f"exposures_rank{rank:04d}.jsonl")
+        assert [line["step"] for line in exposures] == list(range(1, step + 1)), output
+    assert "going on from" in run(stopped)
+    run(command(data_dir, tmp_path / "whole", flags, ranks=2))
+    assert scalars(tmp_path / "whole") == scalars(tmp_path / "stopped")
+    assert rows_by_step(tmp_path / "whole") == rows_by_step(tmp_path / "stopped")
+
+
 @pytest.mark.parametrize("stop_at", [3, 4, 8])
 def test_evaluations_that_a_stop_left_out_are_made_up_for(data_dir, tmp_path, monkeypatch, stop_at):
     flags = "--max_train_steps 8 --save_every 4 --eval_every 4"
