@@ -70,7 +70,7 @@ def test_sigterm_saves_and_leaves_with_75_and_the_same_command_goes_on(data_dir,
 
 
 def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_on_bit_for_bit(data_dir, tmp_path):
-    flags = "--max_train_steps 120 --save_every 0 --eval_every 0 --exposure_every 1"
+    flags = "--max_train_steps 300 --save_every 0 --eval_every 0 --exposure_every 1"
     stopped = command(data_dir, tmp_path / "stopped", flags, ranks=2)
     process = start(stopped)
     wait_for_step(tmp_path / "stopped", 5, process)
