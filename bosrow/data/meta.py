@@ -86,8 +86,8 @@ def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInf
             },
             "tokenizer": {
                 "name": tokenizer.name,
-                "engine": tokenizer.engine,
-                "engine_version": tokenizer.engine_version,
+                "engine": ", ".join(run.engines),
+                "engine_version": ", ".join(run.engines.values()),
                 "vocabulary_sha256": tokenizer.vocabulary_sha256,
                 "file_bytes": len(tokenizer.file_bytes) if isinstance(tokenizer, FileTokenizer) else None,
             },

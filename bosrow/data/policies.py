@@ -162,6 +162,7 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
     task = Task(
         source=source,
         tokenizer=tokenizer.location,
+        engine=tokenizer.engine,
         vocabulary_sha256=tokenizer.vocabulary_sha256,
         bos_token_id=tokenizer.bos_token_id,
         kept_tokens=1,

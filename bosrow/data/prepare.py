@@ -122,6 +122,7 @@ class Run:
         self.documents = 0  # with tokens; the number that the next one gets
         self.text_bytes = 0
         self.seconds = 0.0  # of work, over all runs that led here
+        self.engines = {tokenizer.engine: tokenizer.engine_version}  # of the tokenizer, over the same runs
         self.bad_rows: AppendFile | None = None
         self.ledgers = {split: Ledger() for split in SPLITS}
         self.packers = self._make_packers()
@@ -173,6 +174,7 @@ class Run:
         task = Task(
             source=self.source,
             tokenizer=self.tokenizer.location,
+            engine=self.tokenizer.engine,
             vocabulary_sha256=self.tokenizer.vocabulary_sha256,
             bos_token_id=self.tokenizer.bos_token_id,
             kept_tokens=self._kept_tokens(),
@@ -281,6 +283,7 @@ class Run:
             "documents": self.documents,
             "text_bytes": self.text_bytes,
             "seconds": self.seconds,
+            "engines": self.engines,
             "bad_rows_bytes": self.bad_rows.length if self.bad_rows else 0,
             "ledgers": {split: ledger.as_json() for split, ledger in self.ledgers.items()},
             "packers": states,
@@ -312,6 +315,7 @@ class Run:
             raise ValueError(f"counts are {counts}, seven whole numbers were required")
         self.position, self.taken, self.share = Position(*value["position"]), value["taken"], value["share"]
         self.documents, self.text_bytes, self.seconds = value["documents"], value["text_bytes"], value["seconds"]
+        self.engines = {name: str(version) for name, version in value["engines"].items()} | self.engines
         for split in SPLITS:
             vars(self.ledgers[split]).update(vars(Ledger.from_json(value["ledgers"][split])))
         for split, packer in self.packers.items():
@@ -362,7 +366,7 @@ class Run:
 def _tokenizer(options: PrepareOptions) -> Tokenizer:
     """The one asked for; with --from the one that the ids were made with."""
     if options.from_dir is None:
-        return open_tokenizer(options.tokenizer)
+        return open_tokenizer(options.tokenizer, engine=options.engine)
     return dataset_tokenizer(options.from_dir, read_manifest(options.from_dir))
 
 

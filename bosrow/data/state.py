@@ -16,7 +16,7 @@ from bosrow.errors import DataSetError
 from bosrow.files import parse_json, read_untrusted, replace_file
 
 STATE = "state.bin"
-STATE_SCHEMA = 1
+STATE_SCHEMA = 2
 MAX_STATE_BYTES = 4 << 30
 
 

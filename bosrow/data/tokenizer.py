@@ -76,13 +76,18 @@ def pieces(data: bytes | memoryview, piece_bytes: int = PIECE_BYTES) -> Iterator
     yield view[start:]
 
 
-def gpt2_ranks() -> dict[bytes, int]:
-    """GPT-2's vocabulary but for <|endoftext|>: the id of each token, which is also its rank among the merges."""
+def gpt2_vocabulary() -> bytes:
+    """GPT-2's vocabulary but for <|endoftext|>, as tiktoken writes it: a token a line, in Base64, with its id."""
     packed = importlib.resources.files("bosrow.data").joinpath("vocabulary", VOCABULARY).read_bytes()
     vocabulary = lzma.decompress(packed)
     if hashlib.sha256(vocabulary).hexdigest() != VOCABULARY_SHA256:
         raise BosrowError(f"the vocabulary {VOCABULARY} inside bosrow is damaged; install bosrow again")
-    return {b64decode(token): int(rank) for token, rank in map(bytes.split, vocabulary.splitlines())}
+    return vocabulary
+
+
+def gpt2_ranks() -> dict[bytes, int]:
+    """The same by token: the id of each, which is also its rank among the merges."""
+    return {b64decode(token): int(rank) for token, rank in map(bytes.split, gpt2_vocabulary().splitlines())}
 
 
 class Tokenizer(Protocol):
@@ -132,8 +137,8 @@ class Gpt2Tokenizer:
 
     @property
     def engine_version(self) -> str:
-        """The installed version of tiktoken."""
-        return importlib.metadata.version("tiktoken")
+        """The installed version of the library that does the work."""
+        return importlib.metadata.version(self.engine)
 
     def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
         """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS.
@@ -141,11 +146,11 @@ class Gpt2Tokenizer:
         A lone surrogate, which JSON can bring into a str, becomes U+FFFD. Raises UnicodeDecodeError for bytes
         that are not UTF-8.
         """
-        ids = [
-            self._encoding.encode_to_numpy(str(piece, "utf-8"), disallowed_special=()).astype(np.uint16)
-            for piece in pieces(utf8(text) if isinstance(text, str) else text)
-        ]
+        ids = [self._encode_piece(piece) for piece in pieces(utf8(text) if isinstance(text, str) else text)]
         return ids[0] if len(ids) == 1 else np.concatenate(ids)
+
+    def _encode_piece(self, piece: memoryview) -> npt.NDArray[np.uint16]:
+        return self._encoding.encode_to_numpy(str(piece, "utf-8"), disallowed_special=()).astype(np.uint16)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of `ids`; bytes that are not UTF-8 (a character cut in two) become U+FFFD."""

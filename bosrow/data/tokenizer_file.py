@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bosrow.data.gigatoken_engine import GigatokenGpt2Tokenizer
 from bosrow.data.manifest import TOKENIZER_FILE, Manifest
 from bosrow.data.tokenizer import VOCABULARY_SHA256, Gpt2Tokenizer, Tokenizer, load_tokenizer, utf8
 from bosrow.errors import DataSetError, OptionError, SourceError, UserError
@@ -67,14 +68,14 @@ class FileTokenizer:
         return self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
 
 
-def open_tokenizer(name: str, bos_token_id: int | None = None) -> Tokenizer:
-    """The tokenizer that --tokenizer names: gpt2, a `tokenizer.json`, or a folder with one.
+def open_tokenizer(name: str, bos_token_id: int | None = None, engine: str = Gpt2Tokenizer.engine) -> Tokenizer:
+    """The tokenizer that --tokenizer names: gpt2 (by `engine`), a `tokenizer.json`, or a folder with one.
 
     Without `bos_token_id` its BOS is what the files beside it say, else its only special token. Raises OptionError
     where there is no tokenizer, where it has no BOS, or where its vocabulary does not fit 16 bits.
     """
     if name == Gpt2Tokenizer.name:
-        return load_tokenizer()
+        return load_tokenizer() if engine == Gpt2Tokenizer.engine else GigatokenGpt2Tokenizer()
     path = Path(name)
     path = path / TOKENIZER_FILE if path.is_dir() else path
     if not path.is_file():

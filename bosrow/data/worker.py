@@ -37,6 +37,7 @@ class Task:
 
     source: Source
     tokenizer: str  # its location
+    engine: str
     vocabulary_sha256: str
     bos_token_id: int
     kept_tokens: int
@@ -80,7 +81,7 @@ def is_val(ids: npt.NDArray[np.uint16], fraction: float) -> bool:
 
 @lru_cache(maxsize=1)
 def _tokenizer_of(task: Task) -> Tokenizer:
-    tokenizer = open_tokenizer(task.tokenizer, task.bos_token_id)
+    tokenizer = open_tokenizer(task.tokenizer, task.bos_token_id, task.engine)
     if tokenizer.vocabulary_sha256 != task.vocabulary_sha256:
         raise SourceError(f"{task.tokenizer} was changed since this preparation began; put the old file back")
     return tokenizer

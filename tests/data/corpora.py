@@ -108,7 +108,7 @@ def prepared(out_dir: Path, **options: Any) -> dict[str, bytes]:
 
 
 def contents(out_dir: Path) -> dict[str, bytes]:
-    """Every byte of a complete data set that does not speak of time or place."""
+    """Every byte of a complete data set that does not speak of time, place or engine."""
     files = {
         str(path.relative_to(out_dir)): path.read_bytes()
         for path in sorted(out_dir.rglob("*"))
@@ -117,7 +117,11 @@ def contents(out_dir: Path) -> dict[str, bytes]:
     meta = json.loads((out_dir / "meta.json").read_bytes())
     for name in ("created_utc", "elapsed_seconds", "throughput_tokens_per_sec", "data_files", "batch_docs"):
         del meta[name]
-    del meta["bosrow"]["meta_sha256"]
+    del (
+        meta["bosrow"]["meta_sha256"],
+        meta["bosrow"]["tokenizer"]["engine"],
+        meta["bosrow"]["tokenizer"]["engine_version"],
+    )
     return files | {"meta.json": json.dumps(meta, sort_keys=True).encode()}
 
 

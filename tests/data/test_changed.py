@@ -39,6 +39,7 @@ OTHER: dict[str, dict[str, Any]] = {
 }
 # Another value for those that do not.
 FREE_VALUES: dict[str, Any] = {"workers": 1, "batch_docs": 3, "checkpoint_seconds": 7.0, "on_bad_row": "skip"}
+FREE_VALUES |= {"engine": "gigatoken"}
 COMPARED_ITSELF = {"data_files", "from_dir", "tokenizer", "fresh", "out_dir"}  # or, of the last two, not at all
 REFUSED_EARLIER = {"split"}  # by a message of its own: local files have one split
 
@@ -158,7 +159,7 @@ def test_another_vocabulary_is_refused(begun, monkeypatch):
 
 def test_a_state_of_another_schema_is_refused(begun, tmp_path, monkeypatch):
     monkeypatch.setattr("bosrow.data.state.STATE_SCHEMA", 99)
-    with pytest.raises(DataSetError, match=r"is of schema 1, this bosrow writes schema 99"):
+    with pytest.raises(DataSetError, match=r"is of schema 2, this bosrow writes schema 99"):
         prepare(PrepareOptions(**begun))
     monkeypatch.undo()
     monkeypatch.setattr("bosrow.data.meta.SCHEMA", 99)

@@ -17,6 +17,7 @@ HOSTILE = {
     "document_log": [{}, [], 7, {"closed": [{"name": "../../etc/passwd"}], "records": 0, "ids_bytes": 0}],
     "source": [{}, [], {"files": 5}],
     "identity": [[], 5],
+    "engines": [[], "tiktoken", None],
 }
 
 
