@@ -54,8 +54,8 @@ class GigatokenGpt2Tokenizer(Gpt2Tokenizer):
         """Raise BosrowError unless tiktoken gives the same ids."""
         if not np.array_equal(ids, super()._encode_piece(piece)):
             raise BosrowError(
-                f"gigatoken {self.engine_version} gives other ids than tiktoken, so none of its rows can be relied "
-                f"on; start over with --engine tiktoken --fresh. The text begins {str(piece[:60], 'utf-8', 'replace')!r}"
+                f"gigatoken {self.engine_version} gives other ids than tiktoken, so none of its rows can be relied on; "
+                f"start over with --engine tiktoken --fresh. The text begins {str(piece[:60], 'utf-8', 'replace')!r}"
             )
 
 
