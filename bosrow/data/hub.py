@@ -10,6 +10,7 @@ Cost: a dozen small requests to resolve; one request a range. Importing this mod
 """
 
 import io
+import json
 import logging
 import re
 import time
@@ -20,6 +21,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bosrow.data.hub_errors import PASSING_STATUSES, explained, passing_wait, reason, refusal
+from bosrow.data.source import ITERATED
 from bosrow.errors import BosrowError, MachineError, SourceError
 
 if TYPE_CHECKING:
@@ -70,8 +72,9 @@ class HubDataset:
     config: str | None
     split: str
     revision: str
-    format: str
+    format: str  # of `datasets`
     files: tuple[HubFile, ...]
+    settings: str = "{}"  # as JSON, what the README has a builder do that reads the format for us
 
 
 def resolve(dataset: str, config: str | None = None, split: str = "train", revision: str | None = None) -> HubDataset:
@@ -226,8 +229,11 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
     paths = [_path_inside(dataset, commit, address) for address in splits[split]]
     if not paths:
         raise SourceError(f"{dataset}, config {builder.config.name!r}, split {split!r}, has no files")
-    file_format = _common_format(dataset, paths)
-    _check_reading_settings(dataset, file_format, builder.config)
+    if builder.name in ITERATED:
+        file_format, settings = builder.name, _reading_settings(dataset, builder.config)
+    else:
+        file_format, settings = _common_format(dataset, paths), "{}"
+        _check_reading_settings(dataset, file_format, builder.config)
     return HubDataset(
         dataset=dataset,
         config=builder.config.name,
@@ -235,6 +241,7 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
         revision=commit,
         format=file_format,
         files=tuple(_describe(dataset, commit, paths)),
+        settings=settings,
     )
 
 
@@ -262,7 +269,8 @@ def _common_format(dataset: str, paths: list[str]) -> str:
     for path in paths:
         file_format = next((FORMATS[ending] for ending in PurePosixPath(path).suffixes if ending in FORMATS), None)
         if file_format is None:
-            raise SourceError(f"{dataset} holds the file {path}; bosrow reads files that end in {', '.join(FORMATS)}")
+            readable = f"files that end in {', '.join(FORMATS)}, and data sets of the formats {', '.join(ITERATED)}"
+            raise SourceError(f"{dataset} holds the file {path}; bosrow reads {readable}")
         formats.setdefault(file_format, path)
     if len(formats) > 1:
         raise SourceError(f"{dataset} mixes formats in one split, as in {' and '.join(formats.values())}")
@@ -278,6 +286,19 @@ def _check_reading_settings(dataset: str, file_format: str, config: Any) -> None
                 f"{dataset}, config {config.name!r}, is to be read with {setting}={value!r}, which bosrow does not do; "
                 "convert it with `datasets` and give the files with --data_files"
             )
+
+
+def _reading_settings(dataset: str, config: Any) -> str:
+    """What a README changes in how a builder reads, as JSON."""
+    from datasets import BuilderConfig
+
+    defaults = type(config)()
+    others = {"features", *vars(BuilderConfig())}  # what the columns hold does not change how a text is read
+    changed = {name: value for name, value in vars(config).items() if value != getattr(defaults, name)}
+    try:
+        return json.dumps({name: value for name, value in changed.items() if name not in others}, sort_keys=True)
+    except TypeError:
+        raise SourceError(f"{dataset}, config {config.name!r}, has settings that cannot be kept: {changed}") from None
 
 
 def _path_inside(dataset: str, commit: str, address: str) -> str:

@@ -23,12 +23,12 @@ class PrepareOptions:
     """Options of `bosrow prepare`. Those in `FREE` never change bytes."""
 
     dataset: str | None = option(
-        None, help="a data set on the Hugging Face Hub, or parquet, json or text for --data_files"
+        None, help="a data set on the Hugging Face Hub; for --data_files parquet, json, text, csv, arrow or webdataset"
     )
     config: str | None = option(None, help="the data set's configuration, such as sample-10BT")
     revision: str | None = option(None, help="branch, tag or commit on the Hub (pinned to a commit at the start)")
     data_files: tuple[str, ...] = option(
-        (), help="local files or globs: parquet, jsonl(.gz|.zst), or one document per text file"
+        (), help="local files or globs: parquet, jsonl(.gz|.zst), csv, tsv, arrow, tar, or one document per text file"
     )
     from_dir: Path | None = option(
         None, flag="from", metavar="DATA_DIR", help="a data set made by keep or stream: pack its documents anew"

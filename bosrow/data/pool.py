@@ -20,7 +20,7 @@ from socket import socketpair
 from typing import Any
 
 import bosrow
-from bosrow.data.source import TOKEN_FORMATS
+from bosrow.data.source import ITERATED, TOKEN_FORMATS
 from bosrow.data.stopping import held_back
 from bosrow.data.units import Position, Unit, units_of
 from bosrow.data.worker import Batch, Task, batches_of
@@ -245,6 +245,8 @@ class Pool:
     def _place(self, unit: Unit) -> str:
         source, start = self.task.source, unit.start
         part = f"row group {start.part}" if source.format == "parquet" else f"from byte {start.part:,} of its text on"
+        if source.format in ITERATED:
+            part = "a part"
         return f"{source.files[start.file].name}, {part} (row {start.row:,}),"
 
     def _advice(self) -> str:

@@ -17,10 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bosrow.data.options import PrepareOptions
-from bosrow.errors import DataSetError, SourceError
+from bosrow.errors import BadRowError, DataSetError, SourceError
 
-Format = Literal["parquet", "json", "lines", "text", "tokens", "rows"]
-FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"}  # `datasets` builders and what we call them
+Format = Literal["parquet", "json", "lines", "text", "tokens", "rows", "csv", "arrow", "webdataset"]
+ITERATED = ("csv", "arrow", "webdataset")  # that `datasets` reads for us
+# `datasets` builders and what we call them. All others hold no text, or (pandas) run code that a file may hold.
+FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"} | {name: name for name in ITERATED}
+ENDINGS = {".parquet": "parquet", ".bin": "tokens"}
+ENDINGS |= {".csv": "csv", ".tsv": "csv", ".arrow": "arrow", ".tar": "webdataset"}
 TOKEN_FORMATS = ("tokens", "rows")  # hold ids, not text
 JSON_NAMES = (".jsonl", ".json", ".ndjson")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -61,6 +65,7 @@ class Source:
     revision: str | None = None
     data_dir: str | None = None
     data: str | None = None
+    settings: str = "{}"  # as JSON, for the builder of a format that `datasets` reads
 
     def open(self, file: SourceFile) -> BinaryIO:
         """Open a file, local or on the Hub, for seekable binary reading."""
@@ -110,13 +115,13 @@ def find_source(options: PrepareOptions) -> Source:
         source = _local(options)
     elif options.data_files:
         raise SourceError(
-            f"--data_files are local files; with them --dataset is parquet, json or text, not {options.dataset!r}"
+            f"--data_files are local files; with them --dataset is one of {', '.join(FORMATS)}, not {options.dataset!r}"
         )
     elif options.dataset in FORMATS:
         raise SourceError(f"--dataset {options.dataset} reads local files; name them by --data_files")
     else:
         source = _hub(options)
-    if source.format == "parquet":
+    if source.format == "parquet" or source.format in ITERATED:
         _check_columns(source, skips=options.on_bad_row == "skip")
     return source
 
@@ -133,6 +138,7 @@ def _hub(options: PrepareOptions) -> Source:
         id_field=options.id_field,
         dataset=options.dataset,
         revision=found.revision,
+        settings=found.settings,
     )
 
 
@@ -208,11 +214,9 @@ def _format_of(path: str, dataset: str | None) -> Format:
     name = path.lower()
     for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
-    if name.endswith(".parquet"):
-        return "parquet"
-    if name.endswith(".bin"):
-        return "tokens"
-    return "json" if name.endswith(JSON_NAMES) else "text"
+    if name.endswith(JSON_NAMES):
+        return "json"
+    return cast(Format, ENDINGS.get(Path(name).suffix, "text"))
 
 
 def _check_columns(source: Source, skips: bool) -> None:
@@ -220,25 +224,35 @@ def _check_columns(source: Source, skips: bool) -> None:
 
     The first file decides; where bad files are skipped, the first that is as it has to be.
     """
-    problems = (_column_problem(source, file) for file in source.files)
+    problems = (_column_problem(source, index) for index in range(len(source.files)))
     first = next(problems)
     if first is not None and not (skips and any(problem is None for problem in problems)):
         raise SourceError(first)
 
 
-def _column_problem(source: Source, file: SourceFile) -> str | None:
+def _column_problem(source: Source, index: int) -> str | None:
+    name = source.files[index].name
     try:
-        with source.open(file) as stream:
-            schema = pq.ParquetFile(stream).schema_arrow
-    except (pa.ArrowException, OSError) as error:
-        return f"{file.name} is not a readable Parquet file ({error})"
+        schema = _schema(source, index)
+    except (pa.ArrowException, OSError, BadRowError) as error:
+        kind = "Parquet" if source.format == "parquet" else source.format
+        return f"{name} is not a readable {kind} file ({error})"
     for flag, field in (("text_field", source.text_field), ("id_field", source.id_field)):
         if field is not None and field not in schema.names:
-            return f"--{flag} is {field!r}, which {file.name} lacks; its columns are: {', '.join(schema.names)}"
+            return f"--{flag} is {field!r}, which {name} lacks; its columns are: {', '.join(schema.names)}"
     kind = schema.field(source.text_field).type
     if not is_text(kind):
-        return f"--text_field {source.text_field!r} of {file.name} holds {kind}, text (string) was required"
+        return f"--text_field {source.text_field!r} of {name} holds {kind}, text (string) was required"
     return None
+
+
+def _schema(source: Source, index: int) -> pa.Schema:
+    if source.format in ITERATED:
+        from bosrow.data import iterated  # which builds on this module
+
+        return iterated.schema_of(source, index)
+    with source.open(source.files[index]) as stream:
+        return pq.ParquetFile(stream).schema_arrow
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -35,11 +35,6 @@ def units_of(source: Source, start: Position) -> Iterator[Unit]:
     return _stored_units(source, start) if source.format == "rows" else _token_units(source, start)
 
 
-def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
-    """The documents of a unit; the `text` of each is its ids, without BOS."""
-    return iter(unit.payload) if isinstance(unit.payload, list) else _token_documents(source, unit)
-
-
 def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
     """Units of documents rebuilt from a data set of ours; `part` of a position counts documents."""
     assert source.data_dir is not None
@@ -103,8 +98,8 @@ def _next_end(files: list[Tokens], place: Position) -> Position:
     return Position(len(files))
 
 
-def _token_documents(source: Source, unit: Unit) -> Iterator[Document]:
-    """The documents of a unit of token files; all of them begin in its first file."""
+def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
+    """The documents of a unit of token files (all begin in its first file); their `text` is ids, without BOS."""
     tokens = _stretch(source, unit)
     beyond = np.flatnonzero(tokens > END_OF_TEXT)
     if len(beyond):

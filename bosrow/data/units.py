@@ -2,7 +2,8 @@
 
 `units_of` runs in the reader process: it walks the files in order and says what a worker is to read next. A
 worker can find most units by itself (a Parquet row group, a stretch of an uncompressed local file); the
-others (compressed files, oversized row groups, text files on the Hub) travel with their bytes as `payload`.
+others (compressed files, oversized row groups, text files on the Hub) travel with their bytes as `payload`, or with
+their documents where only `datasets` can read the format.
 `documents_of` runs in a worker. Promise: the units, and the documents in them, depend on the corpus alone,
 and `units_of` can begin at any unit's `next`. What is unusable inside a corpus becomes a document that is
 `bad` and says why; whether that stops the run is for others to decide. A unit is about 16 MB of text, more
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from bosrow.data.source import TOKEN_FORMATS, Source, SourceFile, compression_of, is_text
+from bosrow.data.source import ITERATED, TOKEN_FORMATS, Source, SourceFile, compression_of, is_text
 from bosrow.data.tokenizer import utf8
 from bosrow.errors import BadRowError
 
@@ -79,17 +80,28 @@ def units_of(source: Source, start: Position) -> Iterator[Unit]:
     for index in range(start.file, len(source.files)):
         begin = start if index == start.file else Position(index)
         try:
-            for unit in (_row_groups if source.format == "parquet" else _blocks)(source, begin):
+            for unit in _units_of_file(source, index, begin):
                 yield unit
                 begin = unit.next
         except BadRowError as error:
             yield Unit(begin, Position(index + 1), source.share(index, 1.0), bad=str(error))
 
 
+def _units_of_file(source: Source, index: int, begin: Position) -> Iterator[Unit]:
+    if source.format in ITERATED:
+        from bosrow.data import iterated  # which builds on this module
+
+        return iterated.units_of(source, index, begin)
+    return _row_groups(source, begin) if source.format == "parquet" else _blocks(source, begin)
+
+
 def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
     """The documents of a unit, in order."""
     if unit.bad is not None:
         yield Document(unit.start.file, unit.start.row, bad=f"unreadable ({unit.bad})")
+        return
+    if isinstance(unit.payload, list):
+        yield from unit.payload
         return
     if source.format in TOKEN_FORMATS:
         from bosrow.data import token_source
@@ -126,7 +138,7 @@ def _text_documents(source: Source, unit: Unit) -> Iterator[Document]:
 
 def _row_groups(source: Source, start: Position) -> Iterator[Unit]:
     with _parquet(source, start.file) as parquet:
-        columns = _columns(source, parquet, start.file)
+        columns = columns_of(source, parquet.schema_arrow)
         first_row = 0
         for group in range(parquet.num_row_groups):
             metadata = parquet.metadata.row_group(group)
@@ -167,7 +179,7 @@ def _slices(
                 begin, batches = stop, []
     except (pa.ArrowException, OSError) as error:
         share = source.share(begin.file, end.row / parquet.metadata.num_rows)
-        yield Unit(begin, end, share, bad=f"row group {begin.part} cannot be read ({_first_line(error)})")
+        yield Unit(begin, end, share, bad=f"row group {begin.part} cannot be read ({first_line(error)})")
 
 
 def _decoded(parquet: pq.ParquetFile, group: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -196,7 +208,7 @@ def _parquet_documents(source: Source, unit: Unit) -> Iterator[Document]:
                 yield Document(unit.start.file, row, text or b"", _id(name), bad="null" if text is None else None)
                 row += 1
     except (pa.ArrowException, OSError) as error:
-        raise BadRowError(f"row group {unit.start.part} cannot be read ({_first_line(error)})") from None
+        raise BadRowError(f"row group {unit.start.part} cannot be read ({first_line(error)})") from None
     if row != unit.next.row:
         raise BadRowError(f"row group {unit.start.part} ends at row {row}, the footer says {unit.next.row}")
 
@@ -206,7 +218,7 @@ def _batches(source: Source, unit: Unit) -> Iterator[pa.RecordBatch]:
         yield from pa.ipc.open_stream(unit.payload)
         return
     with _parquet(source, unit.start.file) as parquet:
-        columns = _columns(source, parquet, unit.start.file)
+        columns = columns_of(source, parquet.schema_arrow)
         yield from _decoded(parquet, unit.start.part, columns, DECODED_ROWS)
 
 
@@ -217,7 +229,7 @@ def _parquet(source: Source, index: int) -> Iterator[pq.ParquetFile]:
             parquet = pq.ParquetFile(stream, metadata=_footer(source, index), page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             name = source.files[index].name
-            raise BadRowError(f"{name} is not a readable Parquet file ({_first_line(error)})") from None
+            raise BadRowError(f"{name} is not a readable Parquet file ({first_line(error)})") from None
         yield parquet
 
 
@@ -228,16 +240,16 @@ def _footer(source: Source, index: int) -> pq.FileMetaData:
         return pq.read_metadata(stream)
 
 
-def _columns(source: Source, parquet: pq.ParquetFile, index: int) -> list[str]:
+def columns_of(source: Source, schema: pa.Schema) -> list[str]:
+    """The columns to read, the text first. Raises BadRowError if they are not there, or the text is none."""
     columns = [source.text_field] + ([source.id_field] if source.id_field else [])
     for column in columns:
-        if column not in parquet.schema_arrow.names:
-            names = ", ".join(parquet.schema_arrow.names)
-            raise BadRowError(f"no column {column!r}; the columns are: {names}")
-    kind = parquet.schema_arrow.field(source.text_field).type
+        if column not in schema.names:
+            raise BadRowError(f"no column {column!r}; the columns are: {', '.join(schema.names)}")
+    kind = schema.field(source.text_field).type
     if not is_text(kind):
         raise BadRowError(f"column {source.text_field!r} holds {kind}, text was required")
-    return columns
+    return list(dict.fromkeys(columns))
 
 
 def _blocks(source: Source, start: Position) -> Iterator[Unit]:
@@ -358,12 +370,13 @@ def _opened(source: Source, index: int) -> Iterator[BinaryIO]:
     except OSError as error:
         raise BadRowError(f"{file.name} cannot be opened ({error.strerror or error})") from None
     with stream:
-        _check_unchanged(source, file)
+        check_unchanged(source, file)
         yield stream
-        _check_unchanged(source, file)
+        check_unchanged(source, file)
 
 
-def _check_unchanged(source: Source, file: SourceFile) -> None:
+def check_unchanged(source: Source, file: SourceFile) -> None:
+    """Raise BadRowError if a local file is not the one that was found at the start."""
     if source.dataset is None and SourceFile.local(file.path, file.name) != file:
         raise BadRowError(f"{file.name} was changed or removed while it was read")
 
@@ -378,14 +391,15 @@ def _read(stream: BinaryIO, name: str, size: int) -> bytes:
     try:
         return stream.read() if size < 0 else stream.read(size)
     except OSError as error:
-        raise BadRowError(f"{name} cannot be read to its end ({_first_line(error)})") from None
+        raise BadRowError(f"{name} cannot be read to its end ({first_line(error)})") from None
 
 
 def _id(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An error in at most 200 characters."""
     return str(error).split("\n")[0][:200] or type(error).__name__
 
 

@@ -1,12 +1,15 @@
 """Small corpora in every format, and what a preparation of them left behind."""
 
+import csv
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import random
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +67,8 @@ def write_corpus(folder: Path, kind: str, texts: list[str], files: int = 2) -> l
         WRITERS[kind](folder / f"part_{number}", number * share, texts[number * share : (number + 1) * share])
     if kind == "lines":
         return ["--dataset", "text", "--data_files", str(folder / "part_*.txt")]
-    return ["--data_files", str(folder / "part_*")]
+    field = ["--text_field", "txt"] if kind == "webdataset" else []
+    return ["--data_files", str(folder / "part_*"), *field]
 
 
 def _parquet(column: Any, row_group_size: int) -> Any:
@@ -88,6 +92,29 @@ def _lines(path: Path, first: int, texts: list[str]) -> None:
     path.with_suffix(".txt").write_text("".join(text.replace("\n", " ") + "\n" for text in texts))
 
 
+def _csv(separator: str) -> Any:
+    def write(path: Path, first: int, texts: list[str]) -> None:
+        with path.with_suffix(".csv" if separator == "," else ".tsv").open("w", newline="", encoding="utf-8") as file:
+            rows = [(text, f"id-{first + number}", number) for number, text in enumerate(texts)]
+            csv.writer(file, delimiter=separator, lineterminator="\n").writerows([("text", "id", "more"), *rows])
+
+    return write
+
+
+def _arrow(path: Path, first: int, texts: list[str]) -> None:
+    table = pa.table({"text": texts, "id": [f"id-{first + number}" for number in range(len(texts))]})
+    with pa.OSFile(str(path.with_suffix(".arrow")), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=20)
+
+
+def _tar(path: Path, first: int, texts: list[str]) -> None:
+    with tarfile.open(path.with_suffix(".tar"), "w") as archive:
+        for number, text in enumerate(texts):
+            member = tarfile.TarInfo(f"{first + number:05}.txt")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
 WRITERS = {
     "parquet": _parquet(pa.array, 40),
     "parquet-large-string": _parquet(lambda texts: pa.array(texts, pa.large_string()), 1000),
@@ -96,8 +123,13 @@ WRITERS = {
     "jsonl.gz": _json_lines(".jsonl.gz", gzip.compress),
     "jsonl.zst": _json_lines(".jsonl.zst", zstandard.ZstdCompressor().compress),
     "lines": _lines,
+    "csv": _csv(","),
+    "tsv": _csv("\t"),
+    "arrow": _arrow,
+    "webdataset": _tar,
 }
 KINDS = (*WRITERS, "text")
+ITERATED = ("csv", "tsv", "arrow", "webdataset")
 
 
 def prepared(out_dir: Path, **options: Any) -> dict[str, bytes]:
@@ -161,4 +193,4 @@ def write_source(folder: Path, kind: str, texts: list[str]) -> list[str]:
             path.write_text("\n".join(lines))
         return [*flags, "--on_bad_row", "skip"]
     flags = write_corpus(folder, kind, texts)
-    return [*flags, "--id_field", "id"] if kind.startswith(("parquet", "jsonl")) else flags
+    return [*flags, "--id_field", "id"] if kind.startswith(("parquet", "jsonl", "csv", "tsv", "arrow")) else flags

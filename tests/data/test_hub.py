@@ -274,8 +274,8 @@ def test_what_cannot_be_a_name_on_the_hub_is_refused_without_a_request(hub: Hub,
 
 
 def test_other_formats_are_refused_and_those_that_are_read_are_named(hub: Hub):
-    hub.add("someone/tables", {"train.csv": b"text\nhello\n"})
-    assert "train.csv; bosrow reads files that end in .parquet" in refused("someone/tables")
+    hub.add("someone/tables", {"train.xml": b"<text>hello</text>"})
+    assert "train.xml; bosrow reads files that end in .parquet" in refused("someone/tables")
 
 
 def test_two_formats_in_one_split_are_refused(hub: Hub):

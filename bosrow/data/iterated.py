@@ -1,0 +1,169 @@
+"""Sources that `datasets` can only iterate: CSV, Arrow and WebDataset files.
+
+The reader process lets the builder of the format, as it comes with `datasets`, walk one file after the other, and
+hands the documents on in units of about 16 MB of text and at most 4096 documents. No code of a data set is run.
+
+Promise: documents, their order and their rows (counted from 0, headers left out) depend on the files alone. Files
+are opened through `Source.open`, so those on the Hub pass the same retries, and those on the disk the same look for
+changes, as all others. Where a file cannot be read on, what stands before counts, and the rest is one bad row.
+A field of a CSV file is the text that stands there: NA is no null and 007 no number, as they are for pandas.
+
+Cost: one process reads, with a Python object a row. A position is a file and a row, so going on reads the interrupted
+file once more up to that row, without tokenizing it: several files are better than one that takes hours.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pyarrow as pa
+from fsspec import AbstractFileSystem, register_implementation
+
+from bosrow.data.source import Source
+from bosrow.data.tokenizer import utf8
+from bosrow.data.units import UNIT_BYTES, Document, Position, Unit, check_unchanged, columns_of, first_line
+from bosrow.errors import BadRowError, BosrowError
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+UNIT_DOCUMENTS = 4096
+CSV_ROWS = 1000  # that pandas reads at once
+PROTOCOL = "bosrow"
+
+
+class _Served:
+    """One file of a source, as `datasets` is given it."""
+
+    def __init__(self, source: Source, index: int) -> None:
+        self.source, self.index, self.file = source, index, source.files[index]
+        self.streams: list[BinaryIO] = []
+
+    def __enter__(self) -> "_Served":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in self.streams:  # builders leave them open
+            stream.close()
+
+    def __deepcopy__(self, _: dict[int, Any]) -> "_Served":  # `datasets` copies what it hands to a file system
+        return self
+
+    @property
+    def address(self) -> str:
+        """What builders see: only the name's endings matter to them (.csv.gz is unpacked, .tsv is not)."""
+        return f"{PROTOCOL}://file{''.join(PurePosixPath(self.file.name).suffixes[-2:])}"
+
+    @property
+    def fraction_read(self) -> float:
+        """How much of the file has been read."""
+        if not self.streams or self.streams[-1].closed:
+            return 1.0
+        return self.streams[-1].tell() / max(1, self.file.size)
+
+
+class _OneFile(AbstractFileSystem):
+    """A file system in which `datasets` finds one file of a source, whatever it is called."""
+
+    protocol = PROTOCOL
+    cachable = False
+
+    def __init__(self, served: _Served, **_: Any) -> None:
+        super().__init__()
+        self.served = served
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return {"name": path, "size": self.served.file.size, "type": "file"}
+
+    def open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
+        self.served.streams.append(self.served.source.open(self.served.file))
+        return self.served.streams[-1]
+
+
+def units_of(source: Source, index: int, begin: Position) -> Iterator[Unit]:
+    """The units of a file from `begin` on; their documents travel with them."""
+    documents: list[Document] = []
+    row, size = begin.row, 0
+    damage: BadRowError | None = None
+    try:
+        with _Served(source, index) as served:
+            for value in _rows(source, served, skip=row):
+                if size >= UNIT_BYTES or len(documents) == UNIT_DOCUMENTS:
+                    end = Position(index, 0, row)
+                    yield Unit(begin, end, source.share(index, served.fraction_read), documents)
+                    begin, documents, size = end, [], 0
+                documents.append(_document(source, index, row, value))
+                row, size = row + 1, size + len(documents[-1].text)
+    except BadRowError as error:
+        damage = error
+    end = Position(index, 0, row) if damage else Position(index + 1)
+    yield Unit(begin, end, source.share(index, 1.0), documents)
+    if damage:
+        raise damage
+
+
+def _document(source: Source, index: int, row: int, value: dict[str, Any]) -> Document:
+    text, name = value[source.text_field], value[source.id_field] if source.id_field else None
+    if not isinstance(text, str):
+        return Document(index, row, bad="null" if text is None else f"not text (a {type(text).__name__})")
+    return Document(index, row, utf8(text), None if name is None else str(name))
+
+
+def _rows(source: Source, served: _Served, skip: int) -> Iterator[dict[str, Any]]:
+    """The rows of a file, without the first `skip`. Raises BadRowError where it cannot be read on."""
+    try:
+        check_unchanged(source, served.file)
+        if source.format == "csv":
+            from datasets import Features, Value
+
+            names = schema_of(source, served.index).names
+            dataset = _open(served, features=Features({name: Value("string") for name in names}))
+        else:
+            dataset = _open(served)
+        # Before a picture beside the text is decoded.
+        dataset = dataset.select_columns(columns_of(source, dataset.features.arrow_schema))
+        yield from dataset.skip(skip)
+        check_unchanged(source, served.file)
+    except Exception as error:  # builders raise what their libraries raise
+        raise _told(error) from error
+
+
+def _open(served: _Served, **more: Any) -> "IterableDataset":
+    from datasets import load_dataset
+
+    register_implementation(PROTOCOL, _OneFile)
+    settings = json.loads(served.source.settings) | more
+    if served.source.format == "csv":
+        separator = {"sep": "\t"} if ".tsv" in served.address else {}
+        settings = separator | settings | {"na_filter": False, "chunksize": CSV_ROWS}
+    return load_dataset(
+        served.source.format,
+        data_files=served.address,
+        split="train",
+        streaming=True,
+        storage_options={PROTOCOL: {"served": served}},
+        **settings,
+    )
+
+
+def schema_of(source: Source, index: int) -> pa.Schema:
+    """The columns of a file; those of CSV are all text. Raises BadRowError where the file cannot be read."""
+    try:
+        with _Served(source, index) as served:
+            dataset = _open(served)
+            if dataset.features is not None:
+                return dataset.features.arrow_schema
+            return pa.schema([(str(name), pa.string()) for name in next(iter(dataset), {})])
+    except Exception as error:  # builders raise what their libraries raise
+        raise _told(error) from error
+
+
+def _told(error: Exception) -> BosrowError:
+    """What went wrong below `datasets`: an error of ours, as from the network, if there is one behind it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BosrowError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return BadRowError(first_line(error))
