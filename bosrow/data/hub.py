@@ -3,7 +3,7 @@
 `resolve` pins a commit first, then lets `datasets` find the files (README `configs:`, file patterns),
 so later pushes change nothing, and code in a data set is never run. `open_file` asks for exactly the
 bytes that are read: one column of one row group costs its own size. Passing faults (rate limits, 5xx,
-resets, stalls, short answers) are tried again by huggingface_hub, with waits that grow, each logged.
+resets, stalls, short answers) are tried again, with waits that grow or that the Hub asks for, each logged.
 
 Cost: a dozen small requests to resolve; one request a range. Importing this module imports neither
 `datasets` nor `huggingface_hub`; `resolve` does, about a second. Tokens are never shown.
@@ -13,14 +13,15 @@ import io
 import json
 import logging
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bosrow.data.hub_errors import PASSING_STATUSES, explained, passing_wait, reason, refusal
+import tenacity
+
+from bosrow.data.hub_errors import explained, passing_wait, passing_wait_of_file, reason, refusal
 from bosrow.data.source import ITERATED
 from bosrow.errors import BosrowError, MachineError, SourceError
 
@@ -47,12 +48,9 @@ READING_SETTINGS = {
 }
 CONFIGURATION_FILES = {"README.md", ".huggingface.yaml", "dataset_infos.json"}
 PATHS_A_REQUEST = 500  # as huggingface_hub itself asks paths-info
-RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)  # as huggingface_hub.utils.http_backoff
+RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
 SILENCE_SECONDS = 30.0  # a connection that says nothing for so long is given up and tried again
 READ_AHEAD_BYTES = 8 << 20
-# A file that was there when the data set was resolved stays there (the commit is pinned): a 404 is a server
-# error in disguise, a 403 a signed storage address that expired on the way.
-PASSING_STATUSES_OF_FILES = (403, 404, *PASSING_STATUSES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +91,39 @@ def resolve(dataset: str, config: str | None = None, split: str = "train", revis
             f"the split {split!r} is an expression; give a split's name, and --max_docs to read only its beginning"
         )
     _refuse_offline(dataset)
-    waits = iter(RETRY_WAITS_SECONDS)
-    while True:
-        try:
-            return _resolve_once(dataset, config, split, revision)
-        except BosrowError:
-            raise
-        except Exception as error:  # two libraries and a YAML parser raise what they like, all of it about the source
-            wait, asked = next(waits, None), passing_wait(error)
-            if wait is None or asked is None:
-                raise explained(error, dataset, revision) from error
-            seconds = max(wait, asked)
-            logger.warning("%s while resolving %s; trying again in %g s", reason(error), dataset, seconds)
-            time.sleep(seconds)
+    try:
+        return _retrying(f"resolving {dataset}", passing_wait)(_resolve_once, dataset, config, split, revision)
+    except BosrowError:
+        raise
+    except Exception as error:  # two libraries and a YAML parser raise what they like, all of it about the source
+        raise explained(error, dataset, revision) from error
+
+
+def _retrying(doing: str, wait_of: Callable[[BaseException], float | None]) -> tenacity.Retrying:
+    """Tries again, each time told, after waits that grow, or as long as `wait_of` an error says (None: never)."""
+
+    def seconds(state: tenacity.RetryCallState) -> float:
+        growing = RETRY_WAITS_SECONDS[min(state.attempt_number, len(RETRY_WAITS_SECONDS)) - 1]  # asked at the last, too
+        return max(growing, wait_of(_error_of(state)) or 0.0)
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        retry, retries = state.attempt_number, len(RETRY_WAITS_SECONDS)
+        text = "%s while %s; trying again in %g s (%d of %d)"
+        logger.warning(text, reason(_error_of(state)), doing, state.upcoming_sleep, retry, retries)
+
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(len(RETRY_WAITS_SECONDS) + 1),
+        retry=tenacity.retry_if_exception(lambda error: wait_of(error) is not None),
+        wait=seconds,
+        before_sleep=tell,
+        reraise=True,
+    )
+
+
+def _error_of(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    assert error is not None  # only errors are tried again
+    return error
 
 
 def open_file(dataset: str, revision: str, path: str, size: int | None = None) -> BinaryIO:
@@ -161,27 +179,26 @@ class _RangeFile(io.RawIOBase):
         return len(data)
 
     def _read_range(self, start: int, end: int) -> bytes:
-        from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
-        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff, httpx
+        from huggingface_hub.utils import httpx
 
         try:
-            response = http_backoff(
-                "GET",
-                self.url,
-                headers=build_hf_headers() | {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"},
-                timeout=HF_HUB_DOWNLOAD_TIMEOUT,
-                max_retries=len(RETRY_WAITS_SECONDS),
-                base_wait_time=RETRY_WAITS_SECONDS[0],
-                retry_on_status_codes=PASSING_STATUSES_OF_FILES,
-            )
-            hf_raise_for_status(response)
+            return _retrying(f"reading {self.name}", passing_wait_of_file)(self._request, start, end)
         except httpx.HTTPError as error:
             raise self._given_up(error) from error
+
+    def _request(self, start: int, end: int) -> bytes:
+        """One request, from the Hub's own address: a signed one that it leads to may have expired by the next."""
+        from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, httpx
+
+        response = get_session().get(
+            self.url,
+            headers=build_hf_headers() | {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"},
+            timeout=HF_HUB_DOWNLOAD_TIMEOUT,
+        )
+        hf_raise_for_status(response)
         if len(response.content) != end - start:
-            raise MachineError(
-                f"{self.name}: the Hub sent {len(response.content):,} bytes where {end - start:,} were asked for "
-                f"(from byte {start:,}); run the same command again"
-            )
+            raise httpx.RemoteProtocolError(f"{len(response.content)} bytes where {end - start} were asked for")
         return response.content
 
     def _ask_size(self) -> int:

@@ -10,12 +10,15 @@ from typing import Any
 from bosrow.errors import BosrowError, MachineError, SourceError
 
 PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
+# A file that was there when the data set was resolved stays there (the commit is pinned): a 404 is a server
+# error in disguise, a 403 a signed storage address that expired on the way.
+PASSING_STATUSES_OF_FILES = (403, 404, *PASSING_STATUSES)
 LONGEST_WAIT_SECONDS = 300.0  # the Hub's rate limits count windows of five minutes
 
 
-def passing_wait(error: Exception) -> float | None:
+def passing_wait(error: BaseException) -> float | None:
     """None if trying again is of no use, else the least seconds to wait (as the Hub asks; 0 if it does not)."""
-    from huggingface_hub.utils import httpx, parse_ratelimit_headers
+    from huggingface_hub.utils import httpx
 
     cause = _http_cause(error)
     if cause is None or isinstance(cause, httpx.ConnectError):
@@ -23,8 +26,22 @@ def passing_wait(error: Exception) -> float | None:
     response = getattr(cause, "response", None)
     if response is None:
         return 0.0
-    if response.status_code not in PASSING_STATUSES:
-        return None
+    return _asked_wait(response) if response.status_code in PASSING_STATUSES else None
+
+
+def passing_wait_of_file(error: BaseException) -> float | None:
+    """The same for one request of a file that was there when the data set was resolved."""
+    from huggingface_hub.utils import httpx
+
+    response = getattr(error, "response", None)
+    if response is None:
+        return 0.0 if isinstance(error, httpx.TransportError) else None
+    return _asked_wait(response) if response.status_code in PASSING_STATUSES_OF_FILES else None
+
+
+def _asked_wait(response: Any) -> float:
+    from huggingface_hub.utils import parse_ratelimit_headers
+
     if (limit := parse_ratelimit_headers(response.headers)) and limit.remaining == 0:
         wait = float(limit.reset_in_seconds)
     else:
@@ -33,7 +50,7 @@ def passing_wait(error: Exception) -> float | None:
     return min(wait, LONGEST_WAIT_SECONDS)
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """A few words that hold no address (a signed one is a secret) and no token."""
     cause = _http_cause(error) or error
     response = getattr(cause, "response", None)
@@ -87,7 +104,7 @@ def explained(error: Exception, dataset: str, revision: str | None) -> BosrowErr
     return SourceError(f"`datasets` cannot resolve {dataset}: {str(error).strip().partition(chr(10))[0]}")
 
 
-def _http_cause(error: Exception) -> Any:
+def _http_cause(error: BaseException) -> Any:
     """The request that failed behind `error`, if one did; "there is no such file" is an answer, not a failure."""
     from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.utils import httpx

@@ -165,7 +165,7 @@ def test_passing_faults_of_the_network_change_nothing_and_are_told(hub: Hub, fil
     done = bosrow(tmp_path, f"{COMMAND} {SMALL}")
     assert done.returncode == 0, done.stderr
     assert not left
-    assert "HTTP Error 404" in done.stderr
+    assert "HTTP status 404 while reading hf://" in done.stderr
     assert "Signature" not in done.stderr
     assert shards(tmp_path / OUT) == shards(local)
 
