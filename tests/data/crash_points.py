@@ -3,8 +3,8 @@
     python crash_points.py < plan.json > findings.json
 
 The plan: `arguments` of `bosrow prepare`, `folder` to work in, `constants` of bosrow's modules to make smaller,
-`imports` to do once instead of in each child, `fault`, `points` (null: all of them), `resume_faults` (see below). For
-each point a child prepares anew until that operation on a file or folder, where the fault strikes:
+`fault`, `points` (null: all of them), `resume_faults` (see below). For each point a child
+prepares anew until that operation on a file or folder, where the fault strikes:
 
     kill    SIGKILL before the operation
     torn    SIGKILL in the middle of it, where it is a write (half of the bytes are there)
@@ -230,8 +230,6 @@ def main() -> None:
     for place, value in plan.get("constants", {}).items():
         module, name = place.rsplit(".", 1)
         setattr(importlib.import_module(module), name, value)
-    for name in plan.get("imports", ()):
-        importlib.import_module(name)
     load_tokenizer()
     folder = fresh(plan)
     status, said, operations = run(plan)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import ITERATED, POLICIES, SOURCES, documents, write_source
+from corpora import POLICIES, SOURCES, documents, write_source
 
 RUNNER = Path(__file__).with_name("crash_points.py")
 VAL = {"shards": ["--val_shards", "1"], "fraction": ["--val_fraction", "0.2"], "none": ["--val_fraction", "0"]}
@@ -27,7 +27,6 @@ CONSTANTS = {
     "bosrow.data.provenance.ROW_GROUP_LINES": 16,
     "bosrow.data.shards.BLOCK_BYTES": 256,
     "bosrow.data.units.UNIT_BYTES": 2000,
-    "bosrow.data.iterated.UNIT_DOCUMENTS": 7,
     "bosrow.data.token_source.UNIT_TOKENS": 300,
     "bosrow.data.token_source.UNIT_DOCUMENTS": 20,
 }
@@ -43,7 +42,6 @@ SHORT = [
     ("keep", "fraction", "rows", "kill"),
     ("keep", "fraction", "jsonl.gz", "full"),
     ("stream", "fraction", "tokens", "power"),
-    ("keep", "fraction", "csv", "kill"),
 ]
 
 
@@ -64,7 +62,6 @@ def sweep(workplace: Path, source: str, policy: str, val: str, fault: str, point
         "arguments": [*flags, *ARGUMENTS, "--policy", policy, *([] if source == "rows" else VAL[val])],
         "folder": str(workplace / "work"),
         "constants": CONSTANTS,
-        "imports": ["datasets"] if source in ITERATED else [],
         "fault": fault,
         "points": points,
         **more,
