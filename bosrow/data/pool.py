@@ -129,6 +129,7 @@ class Pool:
         self.skip = skip
         self.reader: Process | None = Process(task, start)
         self.reader_position, self.reader_deaths = start, 0
+        self.reader_error: BosrowError | None = None  # raised when all that was read before it is done
         self.idle: list[Process] = []
         self.early_deaths = 0  # of workers that had no unit
         self.processes = [Process(task) for _ in range(workers)]
@@ -159,6 +160,8 @@ class Pool:
             self._assign()
             if not self._receive():
                 yield None
+        if self.reader_error:
+            raise self.reader_error
 
     def _assign(self) -> None:
         for assignment in self.assignments:
@@ -195,6 +198,8 @@ class Pool:
     def _hear_reader(self, reader: Process) -> None:
         try:
             unit = reader.receive()
+        except BosrowError as error:
+            self.reader_error, unit = error, None
         except EOFError:
             reader.stop()
             self.reader_deaths += 1
