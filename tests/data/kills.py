@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from corpora import contents
 
-HANG_SECONDS = 90  # after which a test says that a run hangs; benchmarks/bench_leaving.py measures how soon it leaves
+HANG_SECONDS = 90  # after which a test says that a run hangs; how soon one leaves is no matter for a test
 
 
 def start(*arguments: str | Path, **settings: Any) -> subprocess.Popen[str]:
