@@ -310,6 +310,10 @@ class Run:
         folder, value, tokens = self.options.out_dir, saved.value, saved.tokens
         now = identity(self.options, source or self.source, self.tokenizer)
         check_same(folder, value["identity"], now, self.source, source)
+        if source is not None:
+            self.source = source  # where to read is what the options say, never what the state says
+        elif (self.source.dataset, self.source.data_dir) != (self.options.dataset, None):
+            raise ValueError(f"its source is {self.source.dataset}, {self.options.dataset} was asked for")
         counts = [*value["position"], *(value[name] for name in ("taken", "documents", "text_bytes", "bad_rows_bytes"))]
         if len(counts) != 7 or any(type(count) is not int or count < 0 for count in counts):
             raise ValueError(f"counts are {counts}, seven whole numbers were required")

@@ -17,7 +17,9 @@ from hub_server import TOKEN, Fault, Hub, Request
 
 from bosrow.data.options import PrepareOptions
 from bosrow.data.prepare import prepare
-from bosrow.errors import MachineError
+from bosrow.data.source import Source
+from bosrow.data.state import read_state, write_state
+from bosrow.errors import DataSetError, MachineError
 
 FINEWEB = "HuggingFaceFW/fineweb-edu"
 README = b"""---
@@ -190,6 +192,14 @@ def test_a_network_that_stays_away_stops_the_run_and_the_same_command_goes_on(
     assert shards(tmp_path / OUT)
     assert not (tmp_path / OUT / "meta.json").exists()
     hub.fault = lambda request: None
+    state = read_state(tmp_path / OUT)
+    for edit in ({"dataset": None}, {"dataset": "someone/else"}, {"data_dir": "/etc"}):
+        source = state.value["source"] | edit
+        identity = state.value["identity"] | {"source": Source.from_json(source).fingerprint}
+        write_state(tmp_path / OUT, state.value | {"source": source, "identity": identity}, [state.tokens])
+        with pytest.raises(DataSetError, match=r"state.bin is damaged or was edited|with other options"):
+            prepare(options)
+    write_state(tmp_path / OUT, state.value, [state.tokens])
     prepare(options)
     assert shards(tmp_path / OUT) == shards(local)
 
