@@ -13,7 +13,8 @@ import numpy as np
 
 from bosrow import __version__
 from bosrow.compare import curves, statistics
-from bosrow.compare.figures import PRIMARY, Figure, Scores, figures_of
+from bosrow.compare.figure import Figure, Scores
+from bosrow.compare.figures import PRIMARY, figures_of
 from bosrow.compare.grouping import Arm, Pair, arms_of, pairs_of
 from bosrow.compare.health import ailments
 from bosrow.compare.judgement import judge, noise_floor

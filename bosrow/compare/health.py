@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from bosrow.compare.figures import Figure
+from bosrow.compare.figure import Figure
 from bosrow.compare.runs import Run
 
 RISE_NATS = 0.5  # a smoothed training loss that ends so far above its lowest has gone astray
 FAR_OFF = 0.05  # as has a primary figure so far, as a share, from the median of the arm's other seeds
-SMOOTH_SHARE = 0.02
+SMOOTH_SHARE = 0.05  # of the steps; over 2%, of 400 small steps, documents that are hard to learn pass for a divergence
 
 
 def ailments(run: Run, arm: tuple[Run, ...], primary: Figure) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from bosrow.compare import statistics
-from bosrow.compare.figures import PRIMARY, Figure
+from bosrow.compare.figure import Figure
+from bosrow.compare.figures import PRIMARY
 from bosrow.compare.grouping import Arm, Pair
 from bosrow.compare.knobs import Mismatch
 from bosrow.compare.runs import Run, number

@@ -22,7 +22,7 @@ from fsspec import AbstractFileSystem, register_implementation
 
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import utf8
-from bosrow.data.units import UNIT_BYTES, Document, Position, Unit, check_unchanged, columns_of, first_line
+from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, check_unchanged, columns_of, first_line
 from bosrow.errors import BadRowError, BosrowError
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ class _OneFile(AbstractFileSystem):
         return self.served.streams[-1]
 
 
-def units_of(source: Source, index: int, begin: Position) -> Iterator[Unit]:
+def units_of(source: Source, begin: Position) -> Iterator[Unit]:
     """The units of a file from `begin` on; their documents travel with them."""
+    index, row, size = begin.file, begin.row, 0
     documents: list[Document] = []
-    row, size = begin.row, 0
     damage: BadRowError | None = None
     try:
         with _Served(source, index) as served:

@@ -23,7 +23,7 @@ from bosrow.data.source import find_source
 from bosrow.data.summary import percent
 from bosrow.data.survey import Columns, Survey, survey_pieces
 from bosrow.data.tokenizer_file import open_tokenizer
-from bosrow.data.units import Position
+from bosrow.data.unit import Position
 from bosrow.data.view_options import PoliciesOptions
 from bosrow.data.worker import Task
 from bosrow.errors import SourceError

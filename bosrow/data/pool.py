@@ -22,7 +22,8 @@ from typing import Any
 import bosrow
 from bosrow.data.source import ITERATED, TOKEN_FORMATS
 from bosrow.data.stopping import held_back
-from bosrow.data.units import Position, Unit, units_of
+from bosrow.data.unit import Position, Unit
+from bosrow.data.units import units_of
 from bosrow.data.worker import Batch, Task, batches_of
 from bosrow.errors import BosrowError, MachineError
 
@@ -249,10 +250,9 @@ class Pool:
 
     def _place(self, unit: Unit) -> str:
         source, start = self.task.source, unit.start
-        part = f"row group {start.part}" if source.format == "parquet" else f"from byte {start.part:,} of its text on"
-        if source.format in ITERATED:
-            part = "a part"
-        return f"{source.files[start.file].name}, {part} (row {start.row:,}),"
+        places = {"parquet": f", row group {start.part}"} | dict.fromkeys(ITERATED, "")
+        place = places.get(source.format, f", from byte {start.part:,} of its text on")
+        return f"{source.files[start.file].name}{place} (row {start.row:,}),"
 
     def _advice(self) -> str:
         return "out of memory? The same command goes on from the last checkpoint, --workers 1 takes the least memory"

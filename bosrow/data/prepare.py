@@ -7,21 +7,18 @@ ends a run in good order (a signal, a bad row, a network that stays away) costs 
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bosrow.data.folder import BAD_ROWS, check_folder, delete_all_but, files_of
 from bosrow.data.ledger import Ledger
 from bosrow.data.manifest import (
     META,
-    PROVENANCE_NAME,
-    SHARD_NAME,
     SPLITS,
     TOKENIZER_FILE,
-    Manifest,
     read_manifest,
     write_manifest,
 )
@@ -42,23 +39,19 @@ from bosrow.data.summary import print_summary
 from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import FileTokenizer, dataset_tokenizer, open_tokenizer
 from bosrow.data.unchanged import check_same
-from bosrow.data.units import Position, Unit
+from bosrow.data.unit import Position, Unit
 from bosrow.data.worker import Batch, Task
 from bosrow.errors import BadRowError, BosrowError, DataSetError, Interrupted, SourceError
-from bosrow.files import AppendFile, make_folder, replace_file, sync_folder
-from bosrow.lock import LOCK, OWNER, Hold, folder_lock
+from bosrow.files import AppendFile, make_folder, replace_file
+from bosrow.lock import Hold, folder_lock
 
-BAD_ROWS = "bad_rows.jsonl"
-OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", LOCK, OWNER, PROVENANCE, TOKENIZER_FILE}
-OUR_FILES |= {f"{TOKENIZER_FILE}.tmp"}
 END = object()
-UNFINISHED = (".pieces", ".documents", ".ids", ".parquet.tmp")  # of files in `provenance` that are not complete
 
 
 def prepare(options: PrepareOptions) -> None:
     """Prepare a data set, or go on with one, or say that it is complete."""
     folder = options.out_dir
-    _check_folder(folder)
+    check_folder(folder)
     with ExitStack() as stack:
         stop = stack.enter_context(caught_signals())
         try:
@@ -70,7 +63,7 @@ def prepare(options: PrepareOptions) -> None:
                 make_folder(folder)
                 hold = stack.enter_context(folder_lock(folder))
             if options.fresh:
-                _delete(folder, keep=set())
+                delete_all_but(folder, keep=set())
             if (folder / META).exists():
                 _say_complete(folder, options, source, tokenizer)
                 return
@@ -98,7 +91,7 @@ def prepare(options: PrepareOptions) -> None:
 def _say_complete(folder: Path, options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> None:
     manifest = read_manifest(folder)
     check_same(folder, manifest.meta["bosrow"]["identity"], identity(options, source, tokenizer))
-    _delete(folder, _named(manifest))  # a kill right after meta.json was put in place leaves the state behind
+    delete_all_but(folder, files_of(manifest))  # a kill right after meta.json was put in place leaves the state behind
     print(f"{folder} is complete, made from this source by these options; nothing to do (--fresh starts over)")
 
 
@@ -134,7 +127,7 @@ class Run:
             names = [file.name for file in self.source.files]
             self.document_log = DocumentLog(options.out_dir, names, self.source.id_field is not None)
         if saved is None:
-            _delete(options.out_dir, keep=set())
+            delete_all_but(options.out_dir, keep=set())
             check_space(options, self.source, tokenizer, 0.0)
             self.checkpoint()
         else:
@@ -330,7 +323,7 @@ class Run:
             self.document_log.restore(value["document_log"])
         shards = {name for packer in self.packers.values() for name in packer.writer.files}
         kept = shards | {name for log in self._logs() for name in log.files} | ({BAD_ROWS} if self.bad_rows else set())
-        _delete(folder, kept | {STATE})
+        delete_all_but(folder, kept | {STATE})
 
     def finish(self) -> dict[str, Any]:
         """Check the ledger, write meta.json, remove the state. Returns what meta.json holds."""
@@ -349,7 +342,7 @@ class Run:
         if isinstance(self.tokenizer, FileTokenizer):
             replace_file(self.options.out_dir / TOKENIZER_FILE, self.tokenizer.file_bytes)
         write_manifest(self.options.out_dir, meta)
-        _delete(self.options.out_dir, _named(read_manifest(self.options.out_dir)))
+        delete_all_but(self.options.out_dir, files_of(read_manifest(self.options.out_dir)))
         return meta
 
     def _no_training_rows(self) -> SourceError:
@@ -372,47 +365,3 @@ def _tokenizer(options: PrepareOptions) -> Tokenizer:
     if options.from_dir is None:
         return open_tokenizer(options.tokenizer, engine=options.engine)
     return dataset_tokenizer(options.from_dir, read_manifest(options.from_dir))
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything which is not ours."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise DataSetError(f"--out_dir {folder} is a file; a folder was required")
-    foreign = [name for name in sorted(os.listdir(folder)) if name not in OUR_FILES and not SHARD_NAME.fullmatch(name)]
-    if (folder / PROVENANCE).is_dir():
-        names = sorted(os.listdir(folder / PROVENANCE))
-        foreign += [
-            f"{PROVENANCE}/{name}"
-            for name in names
-            if not PROVENANCE_NAME.fullmatch(name) and not name.endswith(UNFINISHED)
-        ]
-    if foreign:
-        raise DataSetError(
-            f"--out_dir {folder} holds other files ({', '.join(foreign[:5])}); give an empty or a new folder"
-        )
-
-
-def _named(manifest: Manifest) -> set[str]:
-    """The names of the files of a complete data set."""
-    shards, provenance = manifest.shards, manifest.provenance
-    return {META, BAD_ROWS, TOKENIZER_FILE} | {info.name for info in shards} | {info.name for info in provenance}
-
-
-def _delete(folder: Path, keep: set[str]) -> None:
-    """Delete what earlier runs left in `folder` and its provenance, but for the names in `keep` (and the lock)."""
-    doomed = [path for path in (folder / PROVENANCE).glob("*") if path.name not in keep]
-    for path in folder.iterdir():
-        if (path.name in OUR_FILES or SHARD_NAME.fullmatch(path.name)) and path.name not in keep:
-            doomed += [] if path.name in (LOCK, OWNER, PROVENANCE) else [path]
-    # First, and for good, what says that the other files are there: a crash must not leave it without them.
-    for name in (STATE, META):
-        if folder / name in doomed:
-            doomed.remove(folder / name)
-            (folder / name).unlink()
-            sync_folder(folder)
-    for path in doomed:
-        path.unlink()
-    for parent in {path.parent for path in doomed}:
-        sync_folder(parent)

@@ -11,7 +11,8 @@ from bosrow.data.manifest import TOKEN_BYTES, read_manifest
 from bosrow.data.options import LOSSLESS, PrepareOptions
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import Tokenizer
-from bosrow.data.units import Position, documents_of, units_of
+from bosrow.data.unit import Position
+from bosrow.data.units import documents_of, units_of
 from bosrow.errors import MachineError
 
 SAMPLE_BYTES = 1 << 20

@@ -17,7 +17,7 @@ from bosrow.data.lookup import Provenance
 from bosrow.data.options import LOSSLESS
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import END_OF_TEXT
-from bosrow.data.units import Document, Position, Unit
+from bosrow.data.unit import Document, Position, Unit
 from bosrow.errors import SourceError
 
 # github.com/karpathy/llm.c, dev/data/data_common.py: 256 int32, of which the first are magic, version, tokens.

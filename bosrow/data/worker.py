@@ -22,7 +22,8 @@ import numpy.typing as npt
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import open_tokenizer
-from bosrow.data.units import Document, Position, Unit, documents_of, units_of
+from bosrow.data.unit import Document, Position, Unit
+from bosrow.data.units import documents_of, units_of
 from bosrow.errors import BosrowError, SourceError
 
 BATCH_TOKENS = 1 << 17  # below about half of this the cost of a message shows

@@ -26,7 +26,8 @@ CONSTANTS = {
     "bosrow.data.provenance.FLUSH_BYTES": 40,
     "bosrow.data.provenance.ROW_GROUP_LINES": 16,
     "bosrow.data.shards.BLOCK_BYTES": 256,
-    "bosrow.data.units.UNIT_BYTES": 2000,
+    "bosrow.data.parquet_source.UNIT_BYTES": 2000,
+    "bosrow.data.text_source.UNIT_BYTES": 2000,
     "bosrow.data.token_source.UNIT_TOKENS": 300,
     "bosrow.data.token_source.UNIT_DOCUMENTS": 20,
 }

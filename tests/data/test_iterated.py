@@ -17,7 +17,7 @@ from bosrow.data.lookup import Provenance
 from bosrow.data.options import PrepareOptions
 from bosrow.data.source import find_source
 from bosrow.data.tokenizer import load_tokenizer
-from bosrow.data.units import Position
+from bosrow.data.unit import Position
 from bosrow.errors import BadRowError, DataSetError, SourceError
 
 HEAD = b"text,id\n"

@@ -1,0 +1,126 @@
+"""Parquet files: a row group is a unit, and one that is too large for that is cut by the reader process.
+
+Promise: a row group that is damaged, or a file that is none, becomes a bad row and not an error of the run; the page
+checksums of a writer that stored them are verified. Cost: a footer a file and process, and the columns that are needed;
+the text is handed on as UTF-8 and never made a str.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bosrow.data.source import Source
+from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, columns_of, first_line, id_of, opened
+from bosrow.errors import BadRowError
+
+DECODED_ROWS = 1024  # rows of a row group decoded at once, at most
+
+
+def units_of(source: Source, start: Position) -> Iterator[Unit]:
+    """The units of one file from `start` on."""
+    with _parquet(source, start.file) as parquet:
+        columns = columns_of(source, parquet.schema_arrow)
+        first_row = 0
+        for group in range(parquet.num_row_groups):
+            metadata = parquet.metadata.row_group(group)
+            end = Position(start.file, group + 1, first_row + metadata.num_rows)
+            if group >= start.part:
+                begin = Position(start.file, group, max(first_row, start.row))
+                if _text_bytes(metadata, columns) <= UNIT_BYTES:
+                    yield Unit(begin, end, source.share(start.file, (group + 1) / parquet.num_row_groups))
+                else:
+                    yield from _slices(source, parquet, columns, begin, end, first_row)
+            first_row += metadata.num_rows
+
+
+def _text_bytes(group: pq.RowGroupMetaData, columns: list[str]) -> int:
+    chunks = (group.column(index) for index in range(group.num_columns))
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
+
+
+def _slices(
+    source: Source, parquet: pq.ParquetFile, columns: list[str], begin: Position, end: Position, row: int
+) -> Iterator[Unit]:
+    """An oversized row group, decoded here and handed on as Arrow streams of about a unit each.
+
+    Each slice but the last ends inside the row group; the last one's `next` is the next row group.
+    """
+    metadata = parquet.metadata.row_group(begin.part)
+    rows_of_a_unit = metadata.num_rows * UNIT_BYTES // _text_bytes(metadata, columns)
+    batches: list[pa.RecordBatch] = []
+    try:
+        for batch in _decoded(parquet, begin.part, columns, max(1, min(rows_of_a_unit // 4, DECODED_ROWS))):
+            row += batch.num_rows
+            if row > begin.row:
+                batches.append(batch.slice(max(0, begin.row - row + batch.num_rows)))
+            if batches and (row == end.row or sum(part.nbytes for part in batches) >= UNIT_BYTES):
+                stop = end if row == end.row else Position(begin.file, begin.part, row)
+                share = source.share(begin.file, row / parquet.metadata.num_rows)
+                yield Unit(begin, stop, share, _to_stream(batches))
+                begin, batches = stop, []
+    except (pa.ArrowException, OSError) as error:
+        share = source.share(begin.file, end.row / parquet.metadata.num_rows)
+        yield Unit(begin, end, share, bad=f"row group {begin.part} cannot be read ({first_line(error)})")
+
+
+def _decoded(parquet: pq.ParquetFile, group: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """A row group, `rows` rows at a time; the text, which is the first of `columns`, as large_string."""
+    for batch in parquet.iter_batches(rows, row_groups=[group], columns=columns):
+        text = batch.column(columns[0]).cast(pa.large_string(), safe=False)
+        yield pa.record_batch({columns[0]: text} | {name: batch.column(name) for name in columns[1:]})
+
+
+def _to_stream(batches: list[pa.RecordBatch]) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema) as writer:
+        while batches:
+            writer.write_batch(batches.pop(0))
+    return sink.getvalue().to_pybytes()
+
+
+def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
+    """The documents of a unit, in order."""
+    row = unit.start.row
+    try:
+        for batch in _batches(source, unit):
+            ids: list[Any] = batch.column(source.id_field).to_pylist() if source.id_field else [None] * batch.num_rows
+            for value, name in zip(batch.column(source.text_field), ids, strict=True):
+                # The bytes themselves: one emoji makes a str four times larger than its UTF-8.
+                text = value.as_buffer()
+                yield Document(unit.start.file, row, text or b"", id_of(name), bad="null" if text is None else None)
+                row += 1
+    except (pa.ArrowException, OSError) as error:
+        raise BadRowError(f"row group {unit.start.part} cannot be read ({first_line(error)})") from None
+    if row != unit.next.row:
+        raise BadRowError(f"row group {unit.start.part} ends at row {row}, the footer says {unit.next.row}")
+
+
+def _batches(source: Source, unit: Unit) -> Iterator[pa.RecordBatch]:
+    if unit.payload is not None:
+        yield from pa.ipc.open_stream(unit.payload)
+        return
+    with _parquet(source, unit.start.file) as parquet:
+        columns = columns_of(source, parquet.schema_arrow)
+        yield from _decoded(parquet, unit.start.part, columns, DECODED_ROWS)
+
+
+@contextmanager
+def _parquet(source: Source, index: int) -> Iterator[pq.ParquetFile]:
+    with opened(source, index) as stream:
+        try:
+            parquet = pq.ParquetFile(stream, metadata=_footer(source, index), page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            name = source.files[index].name
+            raise BadRowError(f"{name} is not a readable Parquet file ({first_line(error)})") from None
+        yield parquet
+
+
+@lru_cache(maxsize=2)
+def _footer(source: Source, index: int) -> pq.FileMetaData:
+    """Kept from row group to row group: on the Hub a footer is often a megabyte, and two requests."""
+    with source.open(source.files[index]) as stream:
+        return pq.read_metadata(stream)

@@ -1,0 +1,97 @@
+"""What a worker reads at once, and what the readers of all formats share.
+
+The readers are parquet_source, text_source, token_source and iterated; `units` chooses among them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bosrow.data.source import Source, SourceFile, is_text
+from bosrow.errors import BadRowError
+
+UNIT_BYTES = 16 << 20
+
+
+class Position(NamedTuple):
+    """Where a unit begins: file, then row group (Parquet) or byte of the unpacked file, then row of the file."""
+
+    file: int = 0
+    part: int = 0
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a worker reads at once: from `start` up to `next`, or what is in `payload`.
+
+    `share` is the part of the source that lies before `next`, for the progress line. `bad` says why a file, or
+    the rest of it, could not be cut into units.
+    """
+
+    start: Position
+    next: Position
+    share: float
+    payload: bytes | list["Document"] | None = None
+    bad: str | None = None
+
+
+class Document(NamedTuple):
+    """One row of the corpus. `text` is UTF-8, or ids; `bad` says why there is none: "kind (detail)"."""
+
+    file: int
+    row: int
+    text: bytes | memoryview | npt.NDArray[np.uint16] = b""
+    id: str | None = None
+    in_val: bool = False  # where the source has splits of its own
+    bad: str | None = None
+
+
+@contextmanager
+def opened(source: Source, index: int) -> Iterator[BinaryIO]:
+    """An open file that is the one which was found at the start, and still is after it was read.
+
+    Whatever was read out of a file that changed meanwhile is of neither the old nor the new one.
+    """
+    file = source.files[index]
+    try:
+        stream = source.open(file)
+    except OSError as error:
+        raise BadRowError(f"{file.name} cannot be opened ({error.strerror or error})") from None
+    with stream:
+        check_unchanged(source, file)
+        yield stream
+        check_unchanged(source, file)
+
+
+def check_unchanged(source: Source, file: SourceFile) -> None:
+    """Raise BadRowError if a local file is not the one that was found at the start."""
+    if source.dataset is None and SourceFile.local(file.path, file.name) != file:
+        raise BadRowError(f"{file.name} was changed or removed while it was read")
+
+
+def columns_of(source: Source, schema: pa.Schema) -> list[str]:
+    """The columns to read, the text first. Raises BadRowError if they are not there, or the text is none."""
+    columns = [source.text_field] + ([source.id_field] if source.id_field else [])
+    for column in columns:
+        if column not in schema.names:
+            raise BadRowError(f"no column {column!r}; the columns are: {', '.join(schema.names)}")
+    kind = schema.field(source.text_field).type
+    if not is_text(kind):
+        raise BadRowError(f"column {source.text_field!r} holds {kind}, text was required")
+    return list(dict.fromkeys(columns))
+
+
+def id_of(value: Any) -> str | None:
+    """A document's id as text."""
+    return None if value is None else str(value)
+
+
+def first_line(error: Exception) -> str:
+    """An error in at most 200 characters."""
+    return str(error).split("\n")[0][:200] or type(error).__name__
