@@ -105,7 +105,8 @@ def _selection(content: Content) -> list[str]:
         "better": "alignment helps on the same tokens, so discarded data does not explain all of it",
         "worse": "on the same tokens, alignment hurts; whatever gain there is comes from the choice of data",
         "too few seeds": "too few seeds to say what alignment does",
-        "no difference found": "on the same tokens no effect of alignment was found, which does not show there is none",
+        "no difference found": "on the same tokens no effect of alignment was found after Holm's correction, "
+        "which does not show there is none",
     }
     return [
         f"B against C, the same tokens with and without alignment: {interval(aligned, 5)} bits per byte; "

@@ -17,7 +17,7 @@ def smoothed(values: np.ndarray, span: int) -> np.ndarray:
 
 
 def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw the lines of scalars.jsonl to `path`, atomically. Steps whose loss was not finite are gaps."""
+    """Draw the lines of scalars.jsonl to `path`, atomically. Steps whose loss was not finite are left out."""
     import io
 
     import matplotlib as mpl
