@@ -9,11 +9,12 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import weakref
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 from bosrow.errors import DataSetError, MachineError
 
@@ -110,13 +111,20 @@ def sha256_of(path: Path, length: int | None = None) -> "hashlib._Hash":
 
 
 def parse_json(data: bytes, name: str) -> dict:
-    """Parse an untrusted JSON object: no NaN, no endless nesting. Raises DataSetError, naming `name`."""
+    """Parse an untrusted JSON object: finite numbers, each key once. Raises DataSetError, naming `name`."""
 
-    def refuse(constant: str) -> None:
+    def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
 
+    def finite(number: str) -> float:
+        return float(number) if math.isfinite(float(number)) else refuse(number)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        return value if len(value) == len(pairs) else refuse("a key given twice")
+
     try:
-        value = json.loads(data, parse_constant=refuse)
+        value = json.loads(data, parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise DataSetError(f"{name} is not valid JSON ({error})") from None
     if not isinstance(value, dict):

@@ -74,7 +74,7 @@ def covered(provenance: Provenance, split: str, file_numbers: dict[str, int]) ->
     """
     names, files, rows = provenance.places()
     numbers = np.array([file_numbers.setdefault(name, len(file_numbers)) for name in names], np.uint32)
-    parts = [_stretches(columns) for columns in (*provenance.columns(split), provenance.tail(split))]
+    parts = [_stretches(columns) for columns in (*provenance.columns(split), provenance.tail(split)[0])]
     document, start, end = (np.concatenate([part[place] for part in parts]) for place in range(3))
     order = np.lexsort((start, document))
     document, start, end = document[order], start[order], end[order]

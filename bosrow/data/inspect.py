@@ -21,7 +21,7 @@ from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import SPLITS, Manifest, read_manifest
 from bosrow.data.row_text import PieceText, decoder_of, texts_of_rows
 from bosrow.data.rows import Rows, open_rows
-from bosrow.data.survey import Survey, ledgers_of, survey, survey_rows, survey_stream
+from bosrow.data.survey import Survey, survey, survey_rows, survey_stream
 from bosrow.data.view_options import InspectOptions
 from bosrow.errors import OptionError
 from bosrow.files import replace_file
@@ -109,7 +109,7 @@ def inspect(options: InspectOptions) -> None:
 def examine(options: InspectOptions) -> Findings:
     """Count and read what is to be shown."""
     manifest = read_manifest(options.data_dir)
-    ledgers = ledgers_of(manifest)
+    ledgers = manifest.ledgers
     splits = {split: open_rows(options.data_dir, split) for split in SPLITS if manifest.rows_of(split)}
     if options.rows_shown and options.split not in splits:
         raise OptionError(f"{options.data_dir} has no {options.split} rows; it has: {', '.join(splits) or 'none'}")
@@ -202,7 +202,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
 
 
 def _piece(piece: PieceText) -> dict[str, Any]:
-    return vars(piece) | {"info": None if piece.info is None else vars(piece.info)}
+    return vars(piece) | {"info": None if piece.info is None else piece.info._asdict()}
 
 
 def describe(piece: PieceText, lossless: bool) -> Iterator[str]:

@@ -29,7 +29,6 @@ in one of the first 3 * buffer_docs + 1 rows completed after its arrival, not co
 document fills alone.
 """
 
-from collections import OrderedDict
 from typing import Any
 
 from bosrow.data.policy import LengthIndex, Piece, Policy, Row, largest, smallest
@@ -51,10 +50,12 @@ class Keep(Policy):
         self._space = row_tokens
         self._buffer_docs = buffer_docs
         self._buffer_tokens = buffer_tokens
-        self._waiting: OrderedDict[int, tuple[int, int]] = OrderedDict()  # document -> (tokens, offset), oldest first
+        self._waiting: dict[int, tuple[int, int]] = {}  # document -> (tokens, offset)
+        self._oldest = 0  # no document that waits has a lower number
         self._waiting_tokens = 0
-        self._short = LengthIndex(row_tokens)  # documents that fit a row, by what is left of them
-        self._long = LengthIndex(row_tokens)  # the others, by their remainder
+        self._short = LengthIndex()  # documents that fit a row, by what is left of them
+        self._long = LengthIndex()  # the others, by their remainder
+        self._mirror = 0  # bit row_tokens - n is set: one of both has length n
         self._rows_begun = 0
 
     def add(self, document: int, tokens: int) -> list[Row]:
@@ -62,19 +63,20 @@ class Keep(Policy):
         self._waiting_tokens += tokens
         rows: list[Row] = []
         while len(self._waiting) >= self._buffer_docs or self._waiting_tokens >= self._buffer_tokens:
-            rows += self._place()
+            self._place(rows)
         return rows
 
     def finish(self) -> list[Row]:
-        rows = []
+        rows: list[Row] = []
         while self._waiting:
-            rows += self._place()
+            self._place(rows)
         return rows
 
     def _wait(self, document: int, tokens: int, offset: int) -> None:
         self._waiting[document] = tokens, offset
         index, length = self._entry(tokens, offset)
         index.add(length, document)
+        self._mirror |= 1 << self._row_tokens - length
 
     def _entry(self, tokens: int, offset: int) -> tuple[LengthIndex, int]:
         """The index in which such a document stands, and its length there."""
@@ -83,82 +85,90 @@ class Keep(Policy):
             return self._short, length
         return self._long, (length - 2) % (self._row_tokens - 1) + 2
 
-    def _place(self) -> list[Row]:
-        """One step of the rule; return the rows it filled."""
-        gap = self._space
-        lengths = self._short.lengths | self._long.lengths
-        mirror = self._short.mirror | self._long.mirror
+    def _place(self, rows: list[Row]) -> None:
+        """One step of the rule; add the rows it filled to `rows`."""
+        gap, short, long = self._space, self._short, self._long
+        lengths = short.lengths | long.lengths
         if gap == self._row_tokens:
-            return self._begin(lengths, mirror)
-        if lengths >> gap & 1:
-            return self._place_rest(self._pop(gap))
-        if half := self._most_equal_pair(lengths, mirror, gap):
-            return self._place_rest(self._pop(half)) + self._place_rest(self._pop(gap - half))
-        if remainder := largest(self._long.lengths, gap):
-            return self._cut(self._long.pop(remainder))
-        if length := largest(lengths, gap // 2):
-            return self._place_rest(self._pop(length))
-        # Bit n: n + other == row_tokens + gap - 1, so n cut after gap leaves row_tokens - other.
-        partnered = (lengths & mirror << gap - 1) >> gap + 1 << gap + 1
-        length = (partnered or lengths).bit_length() - 1
-        return self._cut(self._pop(length)) if length > gap else self._place_rest(self._pop(length))
+            self._begin(lengths, rows)
+        elif lengths >> gap & 1:
+            self._place_rest(self._pop(gap), rows)
+        elif half := self._most_equal_pair(lengths, gap):
+            self._place_rest(self._pop(half), rows)
+            self._place_rest(self._pop(gap - half), rows)
+        elif remainder := largest(long.lengths, gap):
+            self._cut(self._take(long, remainder), rows)
+        elif length := largest(lengths, gap // 2):
+            self._place_rest(self._pop(length), rows)
+        else:
+            # Bit n: n + other == row_tokens + gap - 1, so n cut after gap leaves row_tokens - other.
+            partnered = (lengths & self._mirror << gap - 1) >> gap + 1 << gap + 1
+            length = (partnered or lengths).bit_length() - 1
+            place = self._cut if length > gap else self._place_rest
+            place(self._pop(length), rows)
 
-    def _begin(self, lengths: int, mirror: int) -> list[Row]:
+    def _begin(self, lengths: int, rows: list[Row]) -> None:
         self._rows_begun += 1
         if self._rows_begun % OLDEST_BEGINS_EVERY == 0:
-            index, length = self._entry(*next(iter(self._waiting.values())))
-            return self._place_rest(index.pop(length))  # the oldest has the lowest number, so it is popped first
-        partnered = lengths & mirror  # bit n: n + other == row_tokens
-        return self._place_rest(self._pop((partnered or lengths).bit_length() - 1))
+            while self._oldest not in self._waiting:
+                self._oldest += 1
+            index, length = self._entry(*self._waiting[self._oldest])
+            self._place_rest(self._take(index, length), rows)  # it has the lowest number, so it is taken first
+        else:
+            partnered = lengths & self._mirror  # bit n: n + other == row_tokens
+            self._place_rest(self._pop((partnered or lengths).bit_length() - 1), rows)
 
-    def _most_equal_pair(self, lengths: int, mirror: int, gap: int) -> int:
+    def _most_equal_pair(self, lengths: int, gap: int) -> int:
         """The larger length of the most equal two that make the gap, or 0."""
         half = (gap + 1) // 2
-        pairs = (lengths & mirror >> self._row_tokens - gap) >> half  # bit n: half + n and its partner wait
+        pairs = (lengths & self._mirror >> self._row_tokens - gap) >> half  # bit n: half + n and its partner wait
         if pairs & 1 and gap == 2 * half and self._short.count(half) + self._long.count(half) == 1:
             pairs ^= 1  # one document cannot be both
         return half + smallest(pairs) if pairs else 0
 
     def _pop(self, length: int) -> int:
         """Take a document out of its index; of equals a short one, which is of less use for step 3."""
-        return (self._short if self._short.count(length) else self._long).pop(length)
+        return self._take(self._short if self._short.lengths >> length & 1 else self._long, length)
 
-    def _place_rest(self, document: int) -> list[Row]:
+    def _take(self, index: LengthIndex, length: int) -> int:
+        document = index.pop(length)
+        if not (self._short.lengths | self._long.lengths) >> length & 1:
+            self._mirror ^= 1 << self._row_tokens - length
+        return document
+
+    def _place_rest(self, document: int, rows: list[Row]) -> None:
         """Place all that is left of a document: whole rows, at once, and its remainder in the row in hand."""
         tokens, offset = self._waiting.pop(document)
         self._waiting_tokens -= tokens - offset
-        rows = []
-        while tokens - offset + (offset > 0) > self._row_tokens:
-            piece = Piece(document, offset, self._row_tokens, offset > 0)
-            rows.append(Row([piece], []))
-            offset += piece.length - piece.added_bos
-        piece = Piece(document, offset, tokens - offset + (offset > 0), offset > 0)
-        return rows + self._append(piece)
+        while (length := tokens - offset + (offset > 0)) > self._row_tokens:
+            added_bos = offset > 0
+            rows.append(Row([Piece(document, offset, self._row_tokens, added_bos)], []))
+            offset += self._row_tokens - added_bos
+        self._append(Piece(document, offset, length, offset > 0), rows)
 
-    def _cut(self, document: int) -> list[Row]:
+    def _cut(self, document: int, rows: list[Row]) -> None:
         """Close the row with the next tokens of a document; what is left of it waits again."""
         tokens, offset = self._waiting[document]
         piece = Piece(document, offset, self._space, offset > 0)
         self._waiting_tokens -= piece.length - piece.added_bos
         self._wait(document, tokens, offset + piece.length - piece.added_bos)
-        return self._append(piece)
+        self._append(piece, rows)
 
-    def _append(self, piece: Piece) -> list[Row]:
+    def _append(self, piece: Piece, rows: list[Row]) -> None:
         self.unfilled.append(piece)
         self._space -= piece.length
-        if self._space:
-            return []
-        done = [piece.document for piece in self.unfilled if piece.document not in self._waiting]
-        row = Row(self.unfilled, done)
-        self.unfilled, self._space = [], self._row_tokens
-        return [row]
+        if self._space == 0:
+            rows.append(
+                Row(self.unfilled, [piece.document for piece in self.unfilled if piece.document not in self._waiting])
+            )
+            self.unfilled, self._space = [], self._row_tokens
 
     @property
     def held(self) -> list[int]:
         return sorted([*self._waiting, *(piece.document for piece in self.unfilled)])
 
     def state(self) -> dict[str, Any]:
-        waiting = [[document, tokens, offset] for document, (tokens, offset) in self._waiting.items()]
+        waiting = sorted([document, tokens, offset] for document, (tokens, offset) in self._waiting.items())
         return {"waiting": waiting, "unfilled": list(self.unfilled), "rows_begun": self._rows_begun}
 
     def restore(self, state: dict[str, Any]) -> None:

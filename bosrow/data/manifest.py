@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bosrow.data.ledger import Ledger
+from bosrow.data.options import POLICIES
 from bosrow.errors import DataSetError
 from bosrow.files import MAX_JSON_BYTES, parse_json, read_untrusted, replace_file
 
@@ -78,6 +80,36 @@ class Manifest:
         return sum(shard.rows for shard in self.shards_of(split))
 
     @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """The ledger of each split. Raises DataSetError if they are not of this version's form."""
+        try:
+            ledgers = {split: Ledger.from_json(self.ledger[split]) for split in SPLITS}
+            counts = [count for ledger in ledgers.values() for count in ledger.as_json().values()]
+            counts = [inner for count in counts for inner in (count.values() if isinstance(count, dict) else [count])]
+            if any(type(count) is not int or count < 0 for count in counts):
+                raise ValueError
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise DataSetError("meta.json holds a ledger that this version of bosrow cannot read") from None
+        return ledgers
+
+    @property
+    def source_files(self) -> list[str]:
+        """What the files of the source were called. Raises DataSetError if that is not said."""
+        source = self.meta["bosrow"].get("source")
+        names = source.get("files") if isinstance(source, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataSetError("meta.json does not say which files the data set was made from")
+        return names
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decided the bytes of the rows. Raises DataSetError if that is not said."""
+        values = self.meta["bosrow"].get("identity")
+        if not isinstance(values, dict):
+            raise DataSetError("meta.json does not say by which options the data set was made")
+        return values
+
+    @property
     def begins_with_bos(self) -> bool:
         """Whether each row begins with BOS (every policy but `stream`)."""
         return self.policy != "stream"
@@ -141,12 +173,15 @@ def read_manifest(data_dir: str | Path) -> Manifest:
     seq_len = check.number(meta, "seq_len", 1, 1 << 24)
     row_tokens = check.number(meta, "row_tokens", seq_len + 1, seq_len + 1)
     vocab_size = check.number(meta, "vocab_size", 1, 1 << 16)
+    policy = check.field(own, "policy", str)
+    if policy not in POLICIES:
+        raise DataSetError(f"{path}: policy is {policy[:80]!r}, required is one of {', '.join(POLICIES)}")
     manifest = Manifest(
         seq_len=seq_len,
         row_tokens=row_tokens,
         vocab_size=vocab_size,
         bos_token_id=check.number(meta, "bos_token_id", 0, vocab_size - 1),
-        policy=check.field(own, "policy", str),
+        policy=policy,
         fingerprint=check.hash(own, "fingerprint"),
         shards=tuple(_shard(check, data_dir, item, row_tokens) for item in check.field(own, "shards", list)),
         provenance=tuple(_provenance(check, data_dir, item) for item in check.field(own, "provenance", list)),
@@ -181,11 +216,12 @@ def _provenance(check: "_Checker", data_dir: Path, item: Any) -> ProvenanceInfo:
 
 def _tokenizer_file(check: "_Checker", data_dir: Path, own: dict[str, Any]) -> TokenizerInfo | None:
     said = check.field(own, "tokenizer", dict)
+    sha256 = check.hash(said, "vocabulary_sha256")
     if said.get("file_bytes") is None:
         return None
     size = check.number(said, "file_bytes", 1, MAX_JSON_BYTES)
     check.size(data_dir / TOKENIZER_FILE, size)
-    return TokenizerInfo(bytes=size, sha256=check.hash(said, "vocabulary_sha256"))
+    return TokenizerInfo(bytes=size, sha256=sha256)
 
 
 class _Checker:

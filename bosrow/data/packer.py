@@ -96,15 +96,14 @@ class Packer:
         ledger = self.ledgers[self.writer.split]
         room = self.writer.next_row()
         column = 0
-        for piece in row.pieces:
-            document, offset, length, added_bos = piece
+        for document, offset, length, added_bos in row.pieces:
             held = self.held[document]
             end = offset + length - added_bos
             if added_bos:
                 room[column] = self.bos
+                ledger.added_bos += 1
             room[column + added_bos : column + length] = held.tokens[offset:end]
             column += length
-            ledger.added_bos += added_bos
             ledger.tokens_repeated += held.placed - offset
             ledger.tokens_placed += end - held.placed
             if added_bos or end > held.placed:  # not where a `stream` row begins with a document's last token again

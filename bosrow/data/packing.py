@@ -19,7 +19,7 @@ import heapq
 from typing import Any
 
 from bosrow.data.keep import Keep
-from bosrow.data.policy import LengthIndex, Piece, Policy, Row, largest, smallest
+from bosrow.data.policy import LengthIndex, Piece, Policy, Row, smallest
 
 
 class Crop(Policy):
@@ -35,10 +35,11 @@ class Crop(Policy):
     def __init__(self, row_tokens: int, buffer_docs: int) -> None:
         self.unfilled = []
         self._row_tokens = row_tokens
-        self._space = row_tokens
+        self._new_row = (2 << row_tokens) - 1
+        self._fitting = self._new_row  # bit n is set: n tokens fit into what is left of the row
         self._buffer_docs = buffer_docs
         self._waiting = 0
-        self._short = LengthIndex(row_tokens)
+        self._short = LengthIndex()
         self._long: list[tuple[int, int]] = []  # heap of (tokens, document): more tokens than a row, taken last
 
     def add(self, document: int, tokens: int) -> list[Row]:
@@ -60,18 +61,19 @@ class Crop(Policy):
 
     def _place(self) -> list[Row]:
         self._waiting -= 1
-        space, lengths = self._space, self._short.lengths
-        if length := largest(lengths, space):
-            document = self._short.pop(length)
+        short = self._short
+        length = (short.lengths & self._fitting).bit_length() - 1
+        if length > 0:
+            document = short.pop(length)
         else:
-            length = space
-            document = self._short.pop(smallest(lengths)) if lengths else heapq.heappop(self._long)[1]
+            length = self._fitting.bit_length() - 1
+            document = short.pop(smallest(short.lengths)) if short.lengths else heapq.heappop(self._long)[1]
         self.unfilled.append(Piece(document, 0, length, False))
-        if length < space:
-            self._space = space - length
+        self._fitting >>= length
+        if self._fitting > 1:
             return []
         row = Row(self.unfilled, [piece.document for piece in self.unfilled])
-        self.unfilled, self._space = [], self._row_tokens
+        self.unfilled, self._fitting = [], self._new_row
         return [row]
 
     @property
@@ -87,7 +89,7 @@ class Crop(Policy):
         for document, tokens in state["waiting"]:
             self._wait(document, tokens)
         self.unfilled = [Piece(*piece) for piece in state["unfilled"]]
-        self._space = self._row_tokens - sum(piece.length for piece in self.unfilled)
+        self._fitting = self._new_row >> sum(piece.length for piece in self.unfilled)
 
 
 class CropLongFirst(Crop):

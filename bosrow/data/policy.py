@@ -6,6 +6,7 @@ lengths that wait are one Python integer used as a set of bits, so a search is a
 
 import heapq
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -75,30 +76,22 @@ def smallest(lengths: int) -> int:
 
 
 class LengthIndex:
-    """Documents by a length of 1 to `row_tokens`; among equals the lowest document number comes first."""
+    """Documents by their length, at least 1; among equals the lowest document number comes first."""
 
-    def __init__(self, row_tokens: int) -> None:
-        self.row_tokens = row_tokens
+    def __init__(self) -> None:
         self.lengths = 0  # bit n is set: some document has length n
-        self.mirror = 0  # the same, with bit row_tokens - n
-        self._documents: dict[int, list[int]] = {}  # length -> heap of document numbers
+        self._documents: defaultdict[int, list[int]] = defaultdict(list)  # length -> heap of document numbers
 
     def add(self, length: int, document: int) -> None:
-        if length in self._documents:
-            heapq.heappush(self._documents[length], document)
-        else:
-            self._documents[length] = [document]
-            self.lengths |= 1 << length
-            self.mirror |= 1 << self.row_tokens - length
+        heapq.heappush(self._documents[length], document)
+        self.lengths |= 1 << length
 
     def pop(self, length: int) -> int:
         """Remove and return the lowest document number of exactly this length."""
         documents = self._documents[length]
         document = heapq.heappop(documents)
         if not documents:
-            del self._documents[length]
             self.lengths ^= 1 << length
-            self.mirror ^= 1 << self.row_tokens - length
         return document
 
     def count(self, length: int) -> int:

@@ -90,7 +90,7 @@ def prepare(options: PrepareOptions) -> None:
 
 def _say_complete(folder: Path, options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> None:
     manifest = read_manifest(folder)
-    check_same(folder, manifest.meta["bosrow"]["identity"], identity(options, source, tokenizer))
+    check_same(folder, manifest.identity, identity(options, source, tokenizer))
     delete_all_but(folder, files_of(manifest))  # a kill right after meta.json was put in place leaves the state behind
     print(f"{folder} is complete, made from this source by these options; nothing to do (--fresh starts over)")
 

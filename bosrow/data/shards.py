@@ -31,16 +31,13 @@ class ShardWriter:
         self._file: AppendFile | None = None
         self._block = np.empty((max(1, BLOCK_BYTES // (TOKEN_BYTES * row_tokens)), row_tokens), "<u2")
         self._waiting = 0  # rows of the block that are filled and not yet written
+        self._name_next()
 
-    @property
-    def split(self) -> str:
-        """The split of the row that comes next."""
-        return self.split_of(len(self.closed))
-
-    @property
-    def name(self) -> str:
-        """The name of the shard that the next row goes to."""
-        return f"{self.split}_{len(self.closed):06d}.bin"
+    def _name_next(self) -> None:
+        """`split` and `name` are of the shard that the next row goes to."""
+        number = len(self.closed)
+        self.split = self.split_of(number)
+        self.name = f"{self.split}_{number:06d}.bin"
 
     def next_row(self) -> npt.NDArray[np.uint16]:
         """Room for the next row, shape (row_tokens,): the caller fills all of it, then calls `row_done`."""
@@ -65,6 +62,7 @@ class ShardWriter:
         )
         self.closed.append(info)
         self.rows, self._file = 0, None
+        self._name_next()
 
     def state(self) -> dict[str, Any]:
         """Make all rows so far durable and say which they are."""
@@ -77,6 +75,7 @@ class ShardWriter:
         self.closed = [ShardInfo(**shard) for shard in state["closed"]]
         for shard in self.closed:
             check_size(self.folder / shard.name, shard.bytes)
+        self._name_next()
         self.rows = state["rows"]
         if self.rows:
             length = self.rows * self.row_tokens * TOKEN_BYTES

@@ -179,7 +179,7 @@ def _rows(data_dir: Path, allow_lossy: bool) -> Source:
             f"--from {data_dir} holds not all of its documents: {lost:.1%} of their tokens were lost when it was made "
             f"(policy {provenance.manifest.policy}); prepare it by --policy keep or stream, or give --allow_lossy"
         )
-    names = provenance.manifest.meta["bosrow"]["source"]["files"]
+    names = provenance.manifest.source_files
     return Source(
         format="rows",
         files=tuple(SourceFile(path="", name=name, size=0, mark="") for name in names),

@@ -54,9 +54,9 @@ def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
     """Tokens of the source, and tokens a document (0: not known)."""
     if source.format == "rows":
         assert source.data_dir is not None
-        meta = read_manifest(source.data_dir).meta
-        placed = sum(ledger["tokens_placed"] for ledger in meta["bosrow"]["ledger"].values())
-        return placed, placed / max(1, meta["docs_processed"])
+        ledgers = read_manifest(source.data_dir).ledgers.values()
+        placed = sum(ledger.tokens_placed for ledger in ledgers)
+        return placed, placed / max(1, sum(ledger.documents_read for ledger in ledgers))
     size = sum(file.size for file in source.files)
     if source.format == "tokens":
         return size / TOKEN_BYTES, 0.0

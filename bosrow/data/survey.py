@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.data.ledger import Ledger
 from bosrow.data.lookup import Provenance
-from bosrow.data.manifest import SPLITS, Manifest
+from bosrow.data.manifest import SPLITS
 from bosrow.data.rows import Rows
 from bosrow.errors import DataSetError
 
@@ -226,16 +225,3 @@ def stream_pieces(lengths: Counts, row_tokens: int, most_rows: int | None = None
             "offset": start - (ends[document] - lengths[document]),
             "added_bos": np.zeros(len(of_row), bool),
         }
-
-
-def ledgers_of(manifest: Manifest) -> dict[str, Ledger]:
-    """The ledgers in meta.json. Raises DataSetError if they are not of this version's form."""
-    try:
-        ledgers = {split: Ledger.from_json(manifest.ledger[split]) for split in SPLITS}
-        counts = [count for ledger in ledgers.values() for count in ledger.as_json().values()]
-        counts = [inner for count in counts for inner in (count.values() if isinstance(count, dict) else [count])]
-        if any(type(count) is not int for count in counts):
-            raise TypeError
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise DataSetError("meta.json holds a ledger that this version of bosrow cannot read") from None
-    return ledgers

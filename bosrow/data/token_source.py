@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bosrow.data.lookup import Provenance
 from bosrow.data.options import LOSSLESS
+from bosrow.data.rebuild import rebuild, rebuild_cropped
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import END_OF_TEXT
 from bosrow.data.unit import Document, Position, Unit
@@ -41,7 +42,7 @@ def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
     provenance = Provenance(Path(source.data_dir))
     files = {file.name: index for index, file in enumerate(source.files)}
     lossless = provenance.manifest.policy in LOSSLESS
-    documents = provenance.rebuild() if lossless else provenance.rebuild_cropped()
+    documents = rebuild(provenance) if lossless else rebuild_cropped(provenance)
     for _ in range(start.part):
         next(documents)
     while payload := [

@@ -90,8 +90,7 @@ def open_tokenizer(name: str, bos_token_id: int | None = None, engine: str = Gpt
 
 def dataset_tokenizer(data_dir: Path, manifest: Manifest) -> Tokenizer:
     """The tokenizer that a data set was made with. Raises DataSetError if it is none that bosrow has."""
-    own = manifest.meta["bosrow"].get("tokenizer")
-    sha256 = own.get("vocabulary_sha256") if isinstance(own, dict) else None
+    sha256 = manifest.meta["bosrow"]["tokenizer"]["vocabulary_sha256"]
     if sha256 == VOCABULARY_SHA256:
         return load_tokenizer()
     if manifest.tokenizer_file is None:

@@ -31,7 +31,6 @@ from bosrow.data.manifest import (
 )
 from bosrow.data.options import VerifyOptions
 from bosrow.data.provenance import FOLDER
-from bosrow.data.survey import ledgers_of
 from bosrow.data.verify_provenance import provenance_damage
 from bosrow.errors import BosrowError, DataSetError
 
@@ -109,7 +108,7 @@ def _disagreements(manifest: Manifest) -> list[str]:
         ("num_shards_total", manifest.meta.get("num_shards_total"), len(manifest.shards)),
     ]
     found = []
-    ledgers = ledgers_of(manifest)
+    ledgers = manifest.ledgers
     for split, ledger in ledgers.items():
         pairs.append((f"ledger.{split}.rows", ledger.rows, manifest.rows_of(split)))
         pairs += [(f"ledger.{split}.{name}", manifest.ledger[split].get(name), 0) for name in HELD]

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import SPLITS
 from bosrow.data.options import LOSSLESS
-from bosrow.data.survey import ledgers_of
 from bosrow.errors import DataSetError
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -117,18 +116,21 @@ class _Check:
         self.counts[f"{split}.tokens_placed"] += int(pieces["length"].sum(dtype=np.int64)) - added - int(repeated.sum())
 
     def _tail(self, split: str) -> None:
-        for piece, tokens in self.provenance.tail_pieces(split):
-            end = piece.offset + piece.length - piece.added_bos
-            known = piece.document < len(self.lengths) and end <= self.lengths[piece.document]
-            before = int(self.reached[piece.document]) if known else -1
-            follows = piece.offset <= before if self.stream else piece.offset == before
-            if not follows or len(tokens) != piece.length or tokens.max(initial=0) >= self.manifest.vocab_size:
-                raise DataSetError(f"{split}_tail.parquet holds a piece that does not fit document {piece.document}")
-            self.reached[piece.document] = end
+        pieces, tokens = self.provenance.tail(split)
+        if tokens.max(initial=0) >= self.manifest.vocab_size:
+            raise DataSetError(f"{split}_tail.parquet holds an id beyond the vocabulary")
+        columns = (pieces[name].tolist() for name in ("document", "offset", "length", "added_bos"))
+        for document, offset, length, added_bos in zip(*columns, strict=True):
+            end = offset + length - added_bos
+            known = document < len(self.lengths) and end <= self.lengths[document]
+            before = int(self.reached[document]) if known else -1
+            if not (offset <= before if self.stream else offset == before):
+                raise DataSetError(f"{split}_tail.parquet holds a piece that does not fit document {document}")
+            self.reached[document] = end
             self.counts[f"{split}.tokens_tail"] += end - before
 
     def _against_the_ledger(self) -> list[str]:
-        ledgers = ledgers_of(self.manifest)
+        ledgers = self.manifest.ledgers
         pairs = [
             ("documents", sum(one.documents_read - one.documents_dropped.total() for one in ledgers.values()),
              len(self.lengths)),

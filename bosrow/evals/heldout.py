@@ -10,6 +10,7 @@ from pathlib import Path
 from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import read_manifest
 from bosrow.data.options import LOSSLESS
+from bosrow.data.rebuild import rebuild
 from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import dataset_tokenizer
 from bosrow.errors import UserError
@@ -44,7 +45,7 @@ def heldout_documents(data_dir: Path, max_documents: int = 0) -> HeldOut:
     if not manifest.rows_of("val"):
         raise UserError(f"{data_dir} has no val rows; prepare it with --val_fraction")
     tokenizer = dataset_tokenizer(data_dir, manifest)
-    rebuilt = Provenance(data_dir).rebuild("val")
+    rebuilt = rebuild(Provenance(data_dir), "val")
     documents = [
         Document(info.document, tokens[1:], len(tokenizer.decode(tokens[1:]).encode()))
         for info, tokens in islice(rebuilt, max_documents or None)

@@ -152,7 +152,7 @@ def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, A
     return {
         "data_dir": str(options.data_dir),
         "policy": provenance.manifest.policy,
-        "document": asdict(document),
+        "document": document._asdict(),
         "pieces": pieces,
         "tokens_in_no_row": document.tokens - end,
     }

@@ -11,7 +11,9 @@ from bosrow.compare.arms import ARMS, require_same_tokens, with_sources
 from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import SPLITS
 from bosrow.data.options import PrepareOptions
+from bosrow.data.policy import Piece
 from bosrow.data.prepare import prepare
+from bosrow.data.rows import open_rows
 from bosrow.errors import DataSetError
 
 
@@ -35,13 +37,23 @@ def tokens_held(data_dir: Path, split: str) -> set[tuple[str, int, int, int]]:
     """Slow and obvious: (file, row, offset, token) of every token of a document in rows and tail."""
     provenance = Provenance(data_dir)
     infos = provenance.documents_of(range(provenance.documents))
-    found = set()
-    for piece, tokens in provenance._all_pieces(split):
-        info = infos[piece.document]
-        own = tokens[1:] if piece.added_bos else tokens
-        for place, token in enumerate(own.tolist()):
-            found.add((info.source_file, info.source_row, piece.offset + place, token))
-    return found
+    rows = open_rows(data_dir, split)
+    held = [
+        (placed.piece, rows[row][placed.column : placed.column + placed.piece.length])
+        for row, pieces in provenance.pieces_of_rows(split, range(len(rows))).items()
+        for placed in pieces
+    ]
+    tail, tokens = provenance.tail(split)
+    ends = np.cumsum(tail["length"])
+    for document, offset, added_bos, part in zip(
+        tail["document"], tail["offset"], tail["added_bos"], np.split(tokens, ends)[:-1], strict=True
+    ):
+        held.append((Piece(int(document), int(offset), len(part), bool(added_bos)), part))
+    return {
+        (infos[piece.document].source_file, infos[piece.document].source_row, piece.offset + place, token)
+        for piece, part in held
+        for place, token in enumerate(part[int(piece.added_bos) :].tolist())
+    }
 
 
 def test_an_arm_is_made_after_the_arm_out_of_which_it_is_made():

@@ -13,6 +13,7 @@ from corpora import bosrow, contents, prepared
 
 from bosrow.data import prepare as prepare_module
 from bosrow.data.lookup import Provenance
+from bosrow.data.rebuild import rebuild
 from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
 from bosrow.errors import BadRowError
 
@@ -64,7 +65,7 @@ def test_what_is_bad_is_counted_and_named_and_everything_else_is_read(name, tmp_
         *((path.name, *row) for row in case.good),
         (around.format("z"), 0, GOOD[1]),
     ]
-    found = [(info.source_file, info.source_row, tokens.tolist()) for info, tokens in Provenance(out).rebuild()]
+    found = [(info.source_file, info.source_row, tokens.tolist()) for info, tokens in rebuild(Provenance(out))]
     assert found == [(file, row, [END_OF_TEXT, *TOKENIZER.encode(text).tolist()]) for file, row, text in expected]
 
 
@@ -132,7 +133,7 @@ def test_a_name_that_is_not_utf8_is_read_and_told_with_replacement_characters(tm
     corpus.mkdir()
     (corpus / os.fsdecode(b"caf\xe9.jsonl")).write_bytes(texts(*GOOD, None))
     prepared(tmp_path / "out", on_bad_row="skip", **options_of(corpus))
-    assert {info.source_file for info, _ in Provenance(tmp_path / "out").rebuild()} == {"caf\ufffd.jsonl"}
+    assert {info.source_file for info, _ in rebuild(Provenance(tmp_path / "out"))} == {"caf\ufffd.jsonl"}
     assert json.loads((tmp_path / "out" / "bad_rows.jsonl").read_bytes())["file"] == "caf\ufffd.jsonl"
 
 
@@ -176,6 +177,6 @@ def test_a_hundred_megabytes_without_a_space_are_one_document(tmp_path):
     text = "ab1é" * 20_000_000
     (tmp_path / "a.jsonl").write_bytes(texts(text))
     prepared(tmp_path / "out", **options_of(tmp_path, data_files=(str(tmp_path / "a.jsonl"),), seq_len=1024))
-    ((_, tokens),) = Provenance(tmp_path / "out").rebuild()
+    ((_, tokens),) = rebuild(Provenance(tmp_path / "out"))
     assert TOKENIZER.decode(tokens[1:]) == text
     shutil.rmtree(tmp_path / "out")

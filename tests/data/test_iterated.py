@@ -15,6 +15,7 @@ from kills import kill_randomly
 from bosrow.data import iterated, units
 from bosrow.data.lookup import Provenance
 from bosrow.data.options import PrepareOptions
+from bosrow.data.rebuild import rebuild
 from bosrow.data.source import find_source
 from bosrow.data.tokenizer import load_tokenizer
 from bosrow.data.unit import Position
@@ -30,7 +31,7 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def texts_of(folder: Path) -> list[str]:
     """The texts of a data set that lost nothing."""
-    return [load_tokenizer().decode(tokens[1:]) for _, tokens in Provenance(folder).rebuild()]
+    return [load_tokenizer().decode(tokens[1:]) for _, tokens in rebuild(Provenance(folder))]
 
 
 def decoded(folder: Path) -> list[tuple[str, int, str | None]]:

@@ -15,6 +15,7 @@ from bosrow.data.options import PrepareOptions
 from bosrow.data.packing import make_policy
 from bosrow.data.policy import Piece
 from bosrow.data.prepare import prepare
+from bosrow.data.rebuild import rebuild
 from bosrow.data.rows import open_rows
 from bosrow.data.tokenizer import load_tokenizer
 from bosrow.errors import OptionError
@@ -37,14 +38,14 @@ def corpus(tmp_path_factory) -> tuple[str, ...]:
 @pytest.mark.parametrize("policy", ["keep", "stream"])
 def test_the_documents_rebuilt_from_shards_and_tail_are_those_that_were_read(corpus, tmp_path, policy, val_fraction):
     prepared(tmp_path / "out", data_files=corpus, policy=policy, val_fraction=val_fraction, id_field="id")
-    rebuilt = list(Provenance(tmp_path / "out").rebuild())
+    rebuilt = list(rebuild(Provenance(tmp_path / "out")))
     assert [tokens.tolist() for _, tokens in rebuilt] == TOKENS
     for number, (info, tokens) in enumerate(rebuilt):
         assert (info.document, info.id, info.tokens) == (number, f"id-{number}", len(tokens))
         assert (info.source_file, info.source_row) == (f"part_{number // 125}.parquet", number % 125)
         assert info.split == ("val" if data_set.is_val(TOKENS[number], val_fraction) else "train")
     for split in ("train", "val"):
-        assert [info.document for info, _ in Provenance(tmp_path / "out").rebuild(split)] == [
+        assert [info.document for info, _ in rebuild(Provenance(tmp_path / "out"), split)] == [
             info.document for info, _ in rebuilt if info.split == split
         ]
 
@@ -62,7 +63,7 @@ def check_dev(folder: Path, policy: str) -> None:
     options: dict[str, Any] = {"data_files": (str(DEV),), "policy": policy, "id_field": "id", "val_fraction": 0.05}
     prepare(PrepareOptions(out_dir=folder / "out", seq_len=1024, workers=2, **options))
     rebuilt = 0
-    for (info, tokens), name, ids in zip(Provenance(folder / "out").rebuild(), names, encoded, strict=True):
+    for (info, tokens), name, ids in zip(rebuild(Provenance(folder / "out")), names, encoded, strict=True):
         assert (info.id, tokens[0]) == (name, data_set.BOS)
         assert np.array_equal(tokens[1:], ids)
         rebuilt += 1

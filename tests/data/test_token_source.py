@@ -7,6 +7,7 @@ import pytest
 
 from bosrow.cli import main
 from bosrow.data.lookup import Provenance
+from bosrow.data.rebuild import rebuild
 from bosrow.data.token_source import LLMC_MAGIC
 from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
 
@@ -69,7 +70,7 @@ def test_provenance_points_at_the_place_in_the_token_file(tmp_path):
         prepare("--data_files", tmp_path / "a.bin", "--out_dir", tmp_path / "out", "--seq_len", 64, "--policy", "keep")
         == 0
     )
-    for info, tokens in Provenance(tmp_path / "out").rebuild():
+    for info, tokens in rebuild(Provenance(tmp_path / "out")):
         assert BEFORE[info.source_row : info.source_row + info.tokens - 1].tolist() == tokens[1:].tolist()
 
 
@@ -167,7 +168,7 @@ def test_a_lossy_data_set_is_refused_with_the_share_lost_unless_allowed(tmp_path
     assert prepare("--from", tmp_path / "crop", *arguments) == 0
     # Exactly the tokens that a row held, by document (here: its line in the file) and offset.
     held = {(p.document, p.offset + n) for p in _pieces(tmp_path / "crop") for n in range(p.length)}
-    infos = [info for info, _ in Provenance(tmp_path / "out").rebuild()]
+    infos = [info for info, _ in rebuild(Provenance(tmp_path / "out"))]
     assert {(info.source_row, n) for info in infos for n in range(info.tokens)} == held
 
 

@@ -1,0 +1,112 @@
+"""All documents of a data set back from its rows, in their order of reading.
+
+Promise: a document of a lossless data set has exactly the tokens that were read, or DataSetError says which is
+incomplete or which piece does not fit. Cost: one pass over shards and provenance; of the documents that are not
+complete yet only the places of their pieces are kept, for the tokens stay in the memory-mapped shards.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.data.lookup import DocumentInfo, Provenance, Tokens
+from bosrow.data.manifest import SPLITS
+from bosrow.data.provenance_file import Columns
+from bosrow.errors import DataSetError
+
+
+def rebuild(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, Tokens]]:
+    """All documents (`only`: those of one split), each with its tokens, own BOS first.
+
+    Raises DataSetError where a document is incomplete (the data set was made by a lossy policy, or is damaged).
+    """
+    growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
+    one_split = None if provenance.manifest.rows_of("val") else "train"
+    for info in provenance.all_documents():
+        split = info.split or one_split
+        if split is None:
+            raise DataSetError(f"{provenance.data_dir} has no split for its documents (it was made with --val_shards)")
+        if only in (None, split):
+            yield info._replace(split=split), growing[split].whole(info.document, info.tokens)
+
+
+def rebuild_cropped(provenance: Provenance) -> Iterator[tuple[DocumentInfo, Tokens]]:
+    """What a data set made by a crop policy still has of each document.
+
+    Such a policy places at most one piece of a document; those without one are left out. The places of all pieces
+    are held in memory, since a document may wait in the buffer to the end.
+    """
+    growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
+    for documents in growing.values():
+        while documents.grow():
+            pass
+    for info in provenance.all_documents():
+        for split, documents in growing.items():
+            if info.document in documents.parts:
+                yield info._replace(split=split), documents.pop(info.document)
+
+
+@dataclass
+class GrowingDocuments:
+    """The documents of a split, as far as their pieces have been seen."""
+
+    provenance: Provenance
+    split: str
+    parts: defaultdict[int, list[Tokens]] = field(default_factory=lambda: defaultdict(list))  # views of the shards
+    lengths: dict[int, int] = field(default_factory=dict)  # tokens of `parts`
+
+    def __post_init__(self) -> None:
+        self._pieces = self._all_pieces()
+
+    def whole(self, document: int, tokens: int) -> Tokens:
+        """The `tokens` tokens of a document, which is then forgotten. Raises DataSetError if it has not as many."""
+        while self.lengths.get(document, 0) < tokens and self.grow():
+            pass
+        found = self.lengths.get(document, 0)
+        if found != tokens:
+            raise DataSetError(
+                f"{self.provenance.data_dir} holds {found:,} tokens of document {document}, which had {tokens:,}"
+            )
+        return self.pop(document)
+
+    def pop(self, document: int) -> Tokens:
+        """The tokens seen of a document, which is then forgotten."""
+        del self.lengths[document]
+        parts = self.parts.pop(document)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def grow(self) -> bool:
+        """Look at some more pieces; False if there are none."""
+        found = next(self._pieces, None)
+        if found is None:
+            return False
+        pieces, tokens, starts = found
+        lengths, parts = self.lengths, self.parts
+        begins = pieces["offset"].astype(np.int64)
+        ends = begins + pieces["length"] - pieces["added_bos"]
+        zeros = starts + pieces["added_bos"] - begins  # where the document's token 0 would be
+        columns = (pieces["document"], begins, ends, zeros)
+        for document, begin, end, zero in zip(*(column.tolist() for column in columns), strict=True):
+            known = lengths.get(document, 0)  # `begin`, or one more: a stream row repeats the last token before it
+            if not begin <= known <= end:
+                raise DataSetError(
+                    f"{self.provenance.data_dir}: a piece in {self.split} holds tokens {begin:,} to {end:,} of "
+                    f"document {document}, of which {known:,} came before; the data set is damaged"
+                )
+            parts[document].append(tokens[zero + known : zero + end])
+            lengths[document] = end
+        return True
+
+    def _all_pieces(self) -> Iterator[tuple[Columns, Tokens, npt.NDArray[np.int64]]]:
+        """All pieces in order, many at a time: the pieces, tokens, and at which of these each piece starts."""
+        row_tokens = self.provenance.manifest.row_tokens
+        for shard in self.provenance.manifest.shards_of(self.split):
+            # A plain array over the map: slices of a memmap itself take five times as long.
+            tokens = np.asarray(np.memmap(self.provenance.data_dir / shard.name, "<u2", "r"))
+            for pieces in self.provenance.pieces(shard):
+                yield pieces, tokens, pieces["row"].astype(np.int64) * row_tokens + pieces["column"]
+        pieces, tokens = self.provenance.tail(self.split)
+        yield pieces, tokens, np.cumsum(pieces["length"], dtype=np.int64) - pieces["length"]
