@@ -126,7 +126,7 @@ class Provenance:
         for table in self._file(name).tables() if name in self._lines else ():
             lists = table["tokens"].combine_chunks()
             tokens = np.concatenate([tokens, np.from_dlpack(lists.flatten())])
-            if np.from_dlpack(lists.value_lengths()).tolist() != as_array(table["length"]).tolist():
+            if np.diff(np.from_dlpack(lists.offsets)).tolist() != as_array(table["length"]).tolist():
                 raise DataSetError(f"{name}: a piece has not the tokens that its length says; the data set is damaged")
             columns = {key: np.concatenate([columns[key], as_array(table[key])]) for key in columns}
         return columns, tokens

@@ -50,7 +50,7 @@ class Packer:
 
     def add(self, document: int, tokens: Tokens, length: int) -> None:
         """Take in a document of `length` tokens, of which `tokens` are those that the policy can place."""
-        self.held[document] = HeldDocument(tokens.copy(), length)
+        self.held[document] = HeldDocument(tokens, length)
         self.ledgers[self.home].tokens_read += length
         self.ledgers[self.home].documents_read += 1
         for row in self.policy.add(document, length):
@@ -95,21 +95,24 @@ class Packer:
     def _write(self, row: Row) -> None:
         ledger = self.ledgers[self.writer.split]
         room = self.writer.next_row()
-        column = 0
+        column = placed = repeated = 0
         for document, offset, length, added_bos in row.pieces:
             held = self.held[document]
             end = offset + length - added_bos
             if added_bos:
                 room[column] = self.bos
                 ledger.added_bos += 1
-            room[column + added_bos : column + length] = held.tokens[offset:end]
-            column += length
-            ledger.tokens_repeated += held.placed - offset
-            ledger.tokens_placed += end - held.placed
+            stop = column + length
+            room[column + added_bos : stop] = held.tokens[offset:end]
+            column = stop
+            repeated += held.placed - offset
+            placed += end - held.placed
             if added_bos or end > held.placed:  # not where a `stream` row begins with a document's last token again
                 ledger.cuts += held.pieces > 0
                 held.pieces += 1
             held.placed = end
+        ledger.tokens_placed += placed
+        ledger.tokens_repeated += repeated
         ledger.rows += 1
         for document in row.done:
             self._done(ledger, self.held.pop(document))

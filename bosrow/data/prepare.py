@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bosrow.data.folder import BAD_ROWS, check_folder, delete_all_but, files_of
 from bosrow.data.ledger import Ledger
 from bosrow.data.manifest import (
@@ -224,22 +226,19 @@ class Run:
             self.position, self.taken = unit.next, 0
             self.share = unit.share
             return
-        kept, start = self._kept_tokens(), 0
-        for file, row, text_bytes, length, in_val, name, bad in batch.documents:
+        by_hash = not self.options.val_by_shards
+        for file, row, text_bytes, tokens, length, in_val, name, bad in batch.documents:
             if self._enough():
                 return
             if bad is not None:
                 self._drop(file, row, bad)
             else:
-                stop = start + (min(length, kept) if kept else length)
                 split = "val" if in_val else "train"
-                self.packers[split].add(self.documents, batch.tokens[start:stop], length)
+                self.packers[split].add(self.documents, np.frombuffer(tokens, np.uint16), length)
                 if self.document_log:
-                    own_split = None if self.options.val_by_shards else split
-                    self.document_log.add((file, row), length, own_split, name)
+                    self.document_log.add((file, row), length, split if by_hash else None, name)
                 self.documents += 1
                 self.text_bytes += text_bytes
-                start = stop
             self.taken += 1
 
     def _drop(self, file: int, row: int, reason: str) -> None:

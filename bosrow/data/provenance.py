@@ -10,6 +10,7 @@ about 10 bytes a piece and a few microseconds a document.
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,30 +48,12 @@ class RecordFile:
     def __init__(self, path: Path, dtype: np.dtype[Any], records: int = 0) -> None:
         self.dtype = dtype
         self.file = AppendFile(path, records * dtype.itemsize)
-        self.waiting: list[tuple[Any, ...]] = []
 
     def __len__(self) -> int:
-        return self.file.length // self.dtype.itemsize + len(self.waiting)
-
-    def add(self, *records: tuple[Any, ...]) -> None:
-        """Append records."""
-        self.waiting += records
-        if len(self.waiting) >= FLUSH_RECORDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand all records to the operating system."""
-        self.file.write(np.array(self.waiting, self.dtype).tobytes())
-        self.waiting.clear()
-
-    def sync(self) -> None:
-        """Make all records durable."""
-        self.flush()
-        self.file.sync()
+        return self.file.length // self.dtype.itemsize
 
     def chunks(self) -> Iterator[npt.NDArray[np.void]]:
         """All records, a row group's worth at a time."""
-        self.flush()
         with open(self.file.path, "rb") as file:
             while data := file.read(ROW_GROUP_LINES * self.dtype.itemsize):
                 yield np.frombuffer(data, self.dtype)
@@ -84,19 +67,40 @@ class PieceLog:
         self.closed: list[ProvenanceInfo] = []
         self.outdated: list[Path] = []  # record files that no state will name again
         self._open: RecordFile | None = None
+        self._rows: list[int] = []  # of the pieces that wait to be written
+        self._pieces_of_row: list[int] = []
+        self._pieces: list[Piece] = []
 
     def add(self, shard: str, row: int, pieces: list[Piece]) -> None:
         """Record the pieces of a row (counted within the shard)."""
         if self._open is None:
             self._open = RecordFile(self._path(shard), PIECE)
-        column, records = 0, []
-        for document, offset, length, added_bos in pieces:
-            records.append((row, column, length, document, offset, added_bos))
-            column += length
-        self._open.add(*records)
+        self._rows.append(row)
+        self._pieces_of_row.append(len(pieces))
+        self._pieces += pieces
+        if len(self._pieces) >= FLUSH_RECORDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand all pieces to the operating system."""
+        if self._open is None or not self._pieces:
+            return
+        values = np.fromiter(chain.from_iterable(self._pieces), np.int64).reshape(-1, len(Piece._fields))
+        records = np.empty(len(values), PIECE)
+        for name, column in zip(Piece._fields, values.T, strict=True):
+            records[name] = column
+        first = np.cumsum([0, *self._pieces_of_row[:-1]])  # piece of each row
+        starts = np.cumsum(records["length"], dtype=np.int64) - records["length"]
+        records["row"] = np.repeat(self._rows, self._pieces_of_row)
+        records["column"] = starts - np.repeat(starts[first], self._pieces_of_row)
+        self._open.file.write(records.tobytes())
+        self._rows.clear()
+        self._pieces_of_row.clear()
+        self._pieces.clear()
 
     def close(self, shard: str) -> None:
         """The shard is complete: write its pieces as Parquet."""
+        self._flush()
         assert self._open is not None
         path = self.folder / f"{Path(shard).stem}.parquet"
         names = PIECE.names or ()
@@ -119,10 +123,11 @@ class PieceLog:
 
     def state(self, shard: str) -> dict[str, Any]:
         """Make all pieces durable and say how many the open shard has."""
-        if self._open:
-            self._open.sync()
+        self._flush()
+        if self._open is not None:
+            self._open.file.sync()
         closed = [asdict(info) for info in self.closed]
-        return {"closed": closed, "open": [shard, len(self._open)] if self._open else None}
+        return {"closed": closed, "open": [shard, len(self._open)] if self._open is not None else None}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
@@ -134,7 +139,7 @@ class PieceLog:
     @property
     def files(self) -> set[str]:
         """Names of the files that exist according to this log."""
-        return {info.name for info in self.closed} | ({self._open.file.path.name} if self._open else set())
+        return {info.name for info in self.closed} | ({self._open.file.path.name} if self._open is not None else set())
 
     def _path(self, shard: str) -> Path:
         return self.folder / f"{Path(shard).stem}.pieces"
@@ -151,6 +156,7 @@ class DocumentLog:
         self.outdated: list[Path] = []
         self._open: RecordFile | None = None
         self._ids: AppendFile | None = None
+        self._waiting: list[tuple[int, int, int, int]] = []
         self._waiting_ids = bytearray()
 
     def add(self, place: tuple[int, int], tokens: int, split: str | None, document_id: str | None) -> None:
@@ -158,20 +164,20 @@ class DocumentLog:
         if self._open is None:
             self._open = RecordFile(self._path("documents"), DOCUMENT)
             self._ids = AppendFile(self._path("ids")) if self.with_ids else None
-        self._open.add((*place, tokens, SPLIT_CODES[split]))
+        self._waiting.append((*place, tokens, SPLIT_CODES[split]))
         if self._ids:
             text = (document_id or "").encode(errors="replace")
             self._waiting_ids += (NO_ID if document_id is None else len(text)).to_bytes(4, "little") + text
-            if len(self._waiting_ids) > FLUSH_BYTES:
-                self._flush_ids()
-        if len(self._open) == DOCUMENTS_PER_FILE:
+        if len(self._waiting) >= FLUSH_RECORDS or len(self._waiting_ids) > FLUSH_BYTES:
+            self._flush()
+        if len(self._open) + len(self._waiting) == DOCUMENTS_PER_FILE:
             self.close()
 
     def close(self) -> None:
         """Write the open file's documents as Parquet."""
         if self._open is None:
             return
-        self._flush_ids()
+        self._flush()
         path = self.folder / f"documents_{len(self.closed):06d}.parquet"
         first = len(self.closed) * DOCUMENTS_PER_FILE
         self.closed.append(write_parquet(path, self._tables(first), DOCUMENT_ENCODINGS))
@@ -182,7 +188,11 @@ class DocumentLog:
             self.outdated.append(self._ids.path)
         self._open = self._ids = None
 
-    def _flush_ids(self) -> None:
+    def _flush(self) -> None:
+        """Hand all lines to the operating system."""
+        if self._open is not None and self._waiting:
+            self._open.file.write(np.array(self._waiting, DOCUMENT).tobytes())
+            self._waiting.clear()
         if self._ids and self._waiting_ids:
             self._ids.write(bytes(self._waiting_ids))
             self._waiting_ids.clear()
@@ -208,14 +218,14 @@ class DocumentLog:
 
     def state(self) -> dict[str, Any]:
         """Make all lines durable and say how many there are."""
-        if self._open:
-            self._open.sync()
+        self._flush()
+        if self._open is not None:
+            self._open.file.sync()
             if self._ids:
-                self._flush_ids()
                 self._ids.sync()
         return {
             "closed": [asdict(info) for info in self.closed],
-            "records": len(self._open) if self._open else 0,
+            "records": len(self._open) if self._open is not None else 0,
             "ids_bytes": self._ids.length if self._ids else 0,
         }
 
@@ -229,7 +239,7 @@ class DocumentLog:
     @property
     def files(self) -> set[str]:
         """Names of the files that exist according to this log."""
-        opened = {self._open.file.path.name} if self._open else set()
+        opened = {self._open.file.path.name} if self._open is not None else set()
         return {info.name for info in self.closed} | opened | ({self._ids.path.name} if self._ids else set())
 
     def _path(self, kind: str) -> Path:

@@ -26,11 +26,12 @@ def rebuild(provenance: Provenance, only: str | None = None) -> Iterator[tuple[D
     growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
     one_split = None if provenance.manifest.rows_of("val") else "train"
     for info in provenance.all_documents():
-        split = info.split or one_split
-        if split is None:
+        if info.split is None and one_split:
+            info = info._replace(split=one_split)
+        if info.split is None:
             raise DataSetError(f"{provenance.data_dir} has no split for its documents (it was made with --val_shards)")
-        if only in (None, split):
-            yield info._replace(split=split), growing[split].whole(info.document, info.tokens)
+        if only in (None, info.split):
+            yield info, growing[info.split].whole(info.document, info.tokens)
 
 
 def rebuild_cropped(provenance: Provenance) -> Iterator[tuple[DocumentInfo, Tokens]]:

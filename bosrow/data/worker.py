@@ -6,6 +6,7 @@ not reach it. A worker either tokenizes units or, as the one reader, says what t
 """
 
 import os
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -26,10 +27,9 @@ from bosrow.data.unit import Document, Position, Unit
 from bosrow.data.units import documents_of, units_of
 from bosrow.errors import BosrowError, SourceError
 
-BATCH_TOKENS = 1 << 17  # below about half of this the cost of a message shows
-DOCUMENT_BYTES = 300  # of a Tokenized and the numbers and strings in it
+BATCH_BYTES = 1 << 18  # of tokens; below about half of this the cost of a message shows
+DOCUMENT_BYTES = 300  # of a Tokenized and the numbers and strings in it, its tokens not counted
 VAL_HASH_KEY = b"bosrow val split"
-NO_IDS = np.empty(0, np.uint16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,30 +48,23 @@ class Task:
 
 
 class Tokenized(NamedTuple):
-    """What is known of one document. One that is `bad` (and why) has no tokens, not even a BOS."""
+    """One document. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`; one that is `bad` has none."""
 
     file: int
     row: int
     text_bytes: int = 0
-    length: int = 0  # tokens of the whole document, BOS counted
+    tokens: bytes = b""
+    length: int = 0  # of the whole document in tokens, BOS counted
     in_val: bool = False
     id: str | None = None
-    bad: str | None = None
+    bad: str | None = None  # why it is unusable
 
 
 class Batch(NamedTuple):
-    """Consecutive documents of one unit, and their tokens.
-
-    `tokens` is [BOS] + ids of each document, cut to the task's `kept_tokens`, one after the other.
-    """
+    """Consecutive documents of one unit. `memory_bytes` is about what they take; of tiny ones tokens are the least."""
 
     documents: list[Tokenized]
-    tokens: npt.NDArray[np.uint16]
-
-    @property
-    def memory_bytes(self) -> int:
-        """About what it takes of memory; of tiny documents the tokens are the least part."""
-        return self.tokens.nbytes + DOCUMENT_BYTES * len(self.documents)
+    memory_bytes: int
 
 
 def is_val(ids: npt.NDArray[np.uint16], fraction: float) -> bool:
@@ -91,37 +84,31 @@ def _tokenizer_of(task: Task) -> Tokenizer:
 def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
     """Tokenize a unit, leaving out its first `skip` documents (those were taken before an interruption)."""
     tokenizer = _tokenizer_of(task)
-    bos = np.array([tokenizer.bos_token_id], np.uint16)
     documents: list[Tokenized] = []
-    parts = [bos[:0]]
-    tokens = 0
+    size = 0
     for document in islice(documents_of(task.source, unit), skip, None):
-        known, ids = _tokenize(task, tokenizer, document)
-        documents.append(known)
-        if known.bad is None:
-            # A copy, so that a long document's other ids need not stay in memory.
-            kept = ids[: task.kept_tokens - 1].copy() if task.kept_tokens else ids
-            parts += [bos, kept]
-            tokens += 1 + len(kept)
-        if tokens >= BATCH_TOKENS or len(documents) >= task.batch_docs:
-            yield Batch(documents, np.concatenate(parts))
-            documents, parts, tokens = [], [bos[:0]], 0
+        documents.append(_tokenize(task, tokenizer, document))
+        size += len(documents[-1].tokens)
+        if size >= BATCH_BYTES or len(documents) >= task.batch_docs:
+            yield Batch(documents, size + DOCUMENT_BYTES * len(documents))
+            documents, size = [], 0
     if documents:
-        yield Batch(documents, np.concatenate(parts))
+        yield Batch(documents, size + DOCUMENT_BYTES * len(documents))
 
 
-def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> tuple[Tokenized, npt.NDArray[np.uint16]]:
+def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> Tokenized:
     file, row, text, name, in_val, bad = document
     if bad is not None:
-        return Tokenized(file, row, bad=bad), NO_IDS
+        return Tokenized(file, row, bad=bad)
     try:
         ids = text if isinstance(text, np.ndarray) else tokenizer.encode(text)
     except UnicodeDecodeError as error:
-        reason = f"not UTF-8 ({error.reason} at byte {error.start} of a piece)"
-        return Tokenized(file, row, bad=reason), NO_IDS
+        return Tokenized(file, row, bad=f"not UTF-8 ({error.reason} at byte {error.start} of a piece)")
     if not task.keeps_split:
         in_val = task.val_fraction > 0 and is_val(ids, task.val_fraction)
-    return Tokenized(file, row, 0 if ids is text else len(text), 1 + len(ids), in_val, name), ids
+    kept = ids[: task.kept_tokens - 1] if task.kept_tokens else ids
+    tokens = b"".join((tokenizer.bos_token_id.to_bytes(2, sys.byteorder), kept.data))
+    return Tokenized(file, row, 0 if ids is text else len(text), tokens, 1 + len(ids), in_val, name)
 
 
 def main(descriptor: int) -> None:
