@@ -106,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 130  # as shells count it; verbs that have something to save turn the signal into Interrupted
     except BosrowError as error:
         return _report(name, error, error.exit_status, debug)
+    except MemoryError:
+        return _report(name, MachineError("out of memory; less is needed with fewer --workers"), 1, debug)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads_on():
             return 141  # as shells count `bosrow trace ... | head`

@@ -134,12 +134,17 @@ def parse_json(data: bytes, name: str) -> dict:
 
 def read_untrusted(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
     """Read a regular file of at most `limit_bytes` that is not a link. Raises DataSetError."""
+    check_regular(path, limit_bytes)
+    return path.read_bytes()
+
+
+def check_regular(path: Path, limit_bytes: int) -> None:
+    """Raise DataSetError unless `path` is a regular file, no link, of at most `limit_bytes`."""
     if path.is_symlink() or not path.is_file():
         raise DataSetError(f"{path} is not a regular file")
     size = path.stat().st_size
     if size > limit_bytes:
         raise DataSetError(f"{path} has {size:,} bytes; at most {limit_bytes:,} are read")
-    return path.read_bytes()
 
 
 def check_size(path: Path, size: int) -> None:
@@ -149,6 +154,13 @@ def check_size(path: Path, size: int) -> None:
         raise DataSetError(
             f"{path}: {size:,} bytes were recorded, there is {found}; it was changed from outside, --fresh starts over"
         )
+
+
+def whole_number(value: Any) -> int:
+    """`value`, of which a state file says that it counts something. Raises ValueError if it cannot."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"a count is {value!r}")
+    return value
 
 
 class AppendFile:

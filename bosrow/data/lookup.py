@@ -89,33 +89,36 @@ class Provenance:
                 raise OptionError(f"there is no document {document}; {self.data_dir} has 0 to {self.documents - 1}")
             name = f"documents_{document // DOCUMENTS_PER_FILE:06d}.parquet"
             wanted.setdefault(name, set()).add(document)
-        return {
+        found = {
             info.document: info
             for name, chosen in wanted.items()
-            for info in self._infos(name, chosen)
+            for table in self._file(name).tables(only=("document", chosen))
+            for info in self._infos(name, table)
             if info.document in chosen
         }
+        for lacking in set().union(*wanted.values()).difference(found):
+            raise DataSetError(f"{self.data_dir} says nothing of document {lacking}; the data set is damaged")
+        return found
 
     def all_documents(self) -> Iterator[DocumentInfo]:
         """What is known of every document, in order of reading."""
-        for name in self._document_files():
-            yield from self._infos(name)
+        for name, table in self._document_tables():
+            yield from self._infos(name, table)
 
     def lengths(self) -> npt.NDArray[np.uint32]:
         """Tokens of each document, its BOS counted, by number: shape (documents,)."""
-        parts = [part["tokens"] for name in self._document_files() for part in self._file(name).arrays(["tokens"])]
+        parts = [as_array(table["tokens"]) for _, table in self._document_tables(["tokens"])]
         return np.concatenate([np.empty(0, np.uint32), *parts])
 
     def places(self) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Where each document came from: names of source files, and by document a number among them and a row."""
         numbers: dict[str | None, int] = {}
         files, rows = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-        for name in self._document_files():
-            for table in self._file(name).tables(["source_file", "source_row"]):
-                names, indices = self._categories(name, table["source_file"])
-                found = np.array([numbers.setdefault(file, len(numbers)) for file in names], np.int64)
-                files.append(found[indices])
-                rows.append(as_array(table["source_row"]))
+        for name, table in self._document_tables(["source_file", "source_row"]):
+            names, indices = self._categories(name, table["source_file"])
+            found = np.array([numbers.setdefault(file, len(numbers)) for file in names], np.int64)
+            files.append(found[indices])
+            rows.append(as_array(table["source_row"]))
         return [str(name) for name in numbers], np.concatenate(files), np.concatenate(rows)
 
     def tail(self, split: str) -> tuple[Columns, Tokens]:
@@ -211,16 +214,24 @@ class Provenance:
             ):
                 yield PlacedPiece(shard.split, first + row, column, Piece(document, offset, length, added_bos))
 
-    def _infos(self, name: str, only: Collection[int] | None = None) -> Iterator[DocumentInfo]:
-        """The documents of a file; `only`: at least these of them."""
-        for table in self._file(name).tables(only=None if only is None else ("document", only)):
-            files, file_of = self._categories(name, table["source_file"])
-            splits, split_of = self._categories(name, table["split"])
-            numbers, rows, tokens = (as_array(table[key]).tolist() for key in ("document", "source_row", "tokens"))
-            ids = table["id"].to_pylist() if "id" in table.column_names else [None] * len(table)
-            file_names = [files[index] for index in file_of]
-            split_names = [splits[index] for index in split_of]
-            yield from map(DocumentInfo, numbers, file_names, rows, tokens, split_names, ids)
+    def _document_tables(self, columns: list[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """All documents in order, many at a time, and the name of the file they are in."""
+        first = 0
+        for name in self._document_files():
+            for table in self._file(name).tables(columns and ["document", *columns]):
+                if not np.array_equal(as_array(table["document"]), np.arange(first, first + len(table))):
+                    raise DataSetError(f"{name} does not go on with document {first}; the data set is damaged")
+                first += len(table)
+                yield name, table
+
+    def _infos(self, name: str, table: pa.Table) -> Iterator[DocumentInfo]:
+        files, file_of = self._categories(name, table["source_file"])
+        splits, split_of = self._categories(name, table["split"])
+        numbers, rows, tokens = (as_array(table[key]).tolist() for key in ("document", "source_row", "tokens"))
+        ids = table["id"].to_pylist() if "id" in table.column_names else [None] * len(table)
+        file_names = [files[index] for index in file_of]
+        split_names = [splits[index] for index in split_of]
+        yield from map(DocumentInfo, numbers, file_names, rows, tokens, split_names, ids)
 
     def _categories(self, name: str, column: pa.ChunkedArray) -> tuple[list[str | None], list[int]]:
         """The words of a column that was stored as numbers of words, None last, and each line's number."""

@@ -44,7 +44,7 @@ from bosrow.data.unchanged import check_same
 from bosrow.data.unit import Position, Unit
 from bosrow.data.worker import Batch, Task
 from bosrow.errors import BadRowError, BosrowError, DataSetError, Interrupted, SourceError
-from bosrow.files import AppendFile, make_folder, replace_file
+from bosrow.files import AppendFile, make_folder, replace_file, whole_number
 from bosrow.lock import Hold, folder_lock
 
 END = object()
@@ -307,8 +307,8 @@ class Run:
         elif (self.source.dataset, self.source.data_dir) != (self.options.dataset, None):
             raise ValueError(f"its source is {self.source.dataset}, {self.options.dataset} was asked for")
         counts = [*value["position"], *(value[name] for name in ("taken", "documents", "text_bytes", "bad_rows_bytes"))]
-        if len(counts) != 7 or any(type(count) is not int or count < 0 for count in counts):
-            raise ValueError(f"counts are {counts}, seven whole numbers were required")
+        if len([whole_number(count) for count in counts]) != 7:
+            raise ValueError(f"counts are {counts}, seven were required")
         self.position, self.taken, self.share = Position(*value["position"]), value["taken"], value["share"]
         self.documents, self.text_bytes, self.seconds = value["documents"], value["text_bytes"], value["seconds"]
         self.engines = {name: str(version) for name, version in value["engines"].items()} | self.engines

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bosrow.data.manifest import ProvenanceInfo
+from bosrow.data.manifest import PROVENANCE_NAME, SHARD_NAME, ProvenanceInfo
 from bosrow.data.packing import Piece
 from bosrow.errors import MachineError
-from bosrow.files import AppendFile, check_size, replace_with
+from bosrow.files import AppendFile, check_size, replace_with, whole_number
 
 FOLDER = "provenance"
 DOCUMENTS_PER_FILE = 1_000_000
@@ -134,7 +134,9 @@ class PieceLog:
         self.closed = _closed(self.folder, state)
         if state["open"]:
             shard, records = state["open"]
-            self._open = RecordFile(self._path(shard), PIECE, records)
+            if not SHARD_NAME.fullmatch(shard):
+                raise ValueError(f"a shard is called {shard!r}")
+            self._open = RecordFile(self._path(shard), PIECE, whole_number(records))
 
     @property
     def files(self) -> set[str]:
@@ -233,8 +235,8 @@ class DocumentLog:
         """Go on from what `state` returned."""
         self.closed = _closed(self.folder, state)
         if state["records"]:
-            self._open = RecordFile(self._path("documents"), DOCUMENT, state["records"])
-            self._ids = AppendFile(self._path("ids"), state["ids_bytes"]) if self.with_ids else None
+            self._open = RecordFile(self._path("documents"), DOCUMENT, whole_number(state["records"]))
+            self._ids = AppendFile(self._path("ids"), whole_number(state["ids_bytes"])) if self.with_ids else None
 
     @property
     def files(self) -> set[str]:
@@ -249,6 +251,8 @@ class DocumentLog:
 def _closed(folder: Path, state: dict[str, Any]) -> list[ProvenanceInfo]:
     infos = [ProvenanceInfo(**info) for info in state["closed"]]
     for info in infos:
+        if not PROVENANCE_NAME.fullmatch(info.name):
+            raise ValueError(f"a file of the provenance is called {info.name!r}")
         check_size(folder / info.name, info.bytes)
     return infos
 

@@ -18,8 +18,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ ROUNDS = 8  # each half is hashed into the other four times
 MAX_ROWS = 1 << 62
 
 Integers = NDArray[np.int64]
+Permute = Callable[[NDArray[np.uint64], NDArray[np.uint64]], NDArray[np.uint64]]
 
 
 @lru_cache(maxsize=8)
@@ -36,7 +36,7 @@ def _round_keys(seed: int, epoch: int) -> NDArray[np.uint64]:
     return np.frombuffer(digest, dtype="<u8")
 
 
-def _hash(values: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
+def _hash(values: NDArray[np.uint64], key: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """A keyed mix of 64-bit values: the finaliser of SplitMix64 (Steele, Lea and Flood 2014), key in and out."""
     values = (values + key) * np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -44,11 +44,14 @@ def _hash(values: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def _walk(values: Integers, rows: int, permute: Callable[[NDArray[np.uint64]], NDArray[np.uint64]]) -> Integers:
-    """Apply `permute`, a bijection on a domain that holds 0..rows-1, until each value is below `rows` again."""
-    result = permute(values.astype(np.uint64))
+def _walk(values: Integers, rows: int, keys: NDArray[np.uint64], permute: Permute) -> Integers:
+    """Apply `permute`, a bijection on a domain that holds 0..rows-1, until each value is below `rows` again.
+
+    Shapes: values (n,), keys (ROUNDS, n).
+    """
+    result = permute(values.astype(np.uint64), keys)
     while (outside := result >= rows).any():
-        result[outside] = permute(result[outside])
+        result[outside] = permute(result[outside], keys[:, outside])
     return result.astype(np.int64)
 
 
@@ -73,13 +76,11 @@ class RowOrder:
         rows, epochs = np.broadcast_arrays(np.asarray(rows, dtype=np.int64), np.asarray(epochs, dtype=np.int64))
         return epochs * self.rows + self._by_epoch(epochs, rows, self._restore)
 
-    def _by_epoch(self, epochs: Integers, values: Integers, permute: Callable[..., Any]) -> Integers:
-        result = np.empty(values.shape, dtype=np.int64)
-        for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            keys = _round_keys(self.seed, int(epoch))
-            result[chosen] = _walk(values[chosen], self.rows, partial(permute, keys=keys))
-        return result
+    def _by_epoch(self, epochs: Integers, values: Integers, permute: Permute) -> Integers:
+        different, which = np.unique(epochs, return_inverse=True)
+        keys = np.array([_round_keys(self.seed, epoch) for epoch in different.tolist()], np.uint64).reshape(-1, ROUNDS)
+        of_each = np.broadcast_to(keys.T, (ROUNDS, values.size)) if len(different) == 1 else keys[which.ravel()].T
+        return _walk(values.ravel(), self.rows, of_each, permute).reshape(values.shape)
 
     @property
     def _sides(self) -> tuple[np.uint64, np.uint64]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.data.manifest import TOKEN_BYTES, ShardInfo
-from bosrow.files import AppendFile, check_size
+from bosrow.files import AppendFile, check_size, whole_number
 
 BLOCK_BYTES = 1 << 20
 
@@ -71,12 +71,14 @@ class ShardWriter:
         return {"closed": [asdict(shard) for shard in self.closed], "rows": self.rows}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned: cut the open shard back to its rows."""
-        self.closed = [ShardInfo(**shard) for shard in state["closed"]]
-        for shard in self.closed:
+        """Go on from what `state` returned: cut the open shard back to its rows. Raises ValueError for another's."""
+        for shard in (ShardInfo(**shard) for shard in state["closed"]):
+            if (shard.name, shard.split) != (self.name, self.split):
+                raise ValueError(f"a shard is called {shard.name!r}, {self.name} was required")
             check_size(self.folder / shard.name, shard.bytes)
-        self._name_next()
-        self.rows = state["rows"]
+            self.closed.append(shard)
+            self._name_next()
+        self.rows = whole_number(state["rows"])
         if self.rows:
             length = self.rows * self.row_tokens * TOKEN_BYTES
             self._file = AppendFile(self.folder / self.name, length)

@@ -1,7 +1,7 @@
 """The state file: where a preparation stands, so that the same command goes on to the same bytes.
 
-One line of JSON, then the tokens of the documents still in the packers' buffers. The JSON names the SHA-256
-of those tokens. The file is replaced atomically and removed when meta.json is in place.
+One line of JSON, then the tokens of the documents still in the packers' buffers, then the SHA-256 of both. The file
+is replaced atomically and removed when meta.json is in place.
 """
 
 import hashlib
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.errors import DataSetError
-from bosrow.files import parse_json, read_untrusted, replace_file
+from bosrow.files import MAX_JSON_BYTES, check_regular, parse_json, replace_file
 
 STATE = "state.bin"
-STATE_SCHEMA = 2
+STATE_SCHEMA = 3
 MAX_STATE_BYTES = 4 << 30
+SEAL_BYTES = 32
 
 
 class State(NamedTuple):
@@ -29,9 +30,11 @@ class State(NamedTuple):
 
 def write_state(folder: Path, value: dict[str, Any], tokens: list[npt.NDArray[np.uint16]]) -> None:
     """Put a new state in place, durably."""
+    head = json.dumps({"schema": STATE_SCHEMA} | value).encode() + b"\n"
     body = b"".join(part.tobytes() for part in tokens)
-    head = {"schema": STATE_SCHEMA, "tokens_sha256": hashlib.sha256(body).hexdigest()} | value
-    replace_file(folder / STATE, json.dumps(head).encode() + b"\n", body)
+    digest = hashlib.sha256(head)
+    digest.update(body)
+    replace_file(folder / STATE, head, body, digest.digest())
 
 
 def read_state(folder: Path) -> State | None:
@@ -39,13 +42,19 @@ def read_state(folder: Path) -> State | None:
     path = folder / STATE
     if not path.exists():
         return None
-    line, _, body = read_untrusted(path, MAX_STATE_BYTES).partition(b"\n")
-    value = parse_json(line, str(path))
+    check_regular(path, MAX_STATE_BYTES)
+    with open(path, "rb") as file:
+        head = file.readline(MAX_JSON_BYTES)
+        value = parse_json(head, str(path))
+        body = file.read()
     if value.get("schema") != STATE_SCHEMA:
         raise DataSetError(
             f"{path} is of schema {value.get('schema')}, this bosrow writes schema {STATE_SCHEMA}; go on with the "
             "bosrow that began it, or start over with --fresh"
         )
-    if value.get("tokens_sha256") != hashlib.sha256(body).hexdigest():
-        raise DataSetError(f"{path} does not match its own checksum; --fresh starts over")
-    return State(value, np.frombuffer(body, "<u2"))
+    tokens, seal = body[:-SEAL_BYTES], body[-SEAL_BYTES:]
+    digest = hashlib.sha256(head)
+    digest.update(tokens)
+    if digest.digest() != seal or len(tokens) % 2:
+        raise DataSetError(f"{path} does not match its own checksum, it was damaged or edited; --fresh starts over")
+    return State(value, np.frombuffer(tokens, "<u2"))

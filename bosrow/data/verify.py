@@ -117,6 +117,7 @@ def _disagreements(manifest: Manifest) -> list[str]:
         except BosrowError as error:
             found.append(f"meta.json, {split}: {error}")
     found += [f"meta.json says {name} {said}, its shards have {have}" for name, said, have in pairs if said != have]
+    _ = manifest.identity, manifest.source_files  # which complain where it is not said what the rows were made of
     if data_fingerprint(manifest.meta) != manifest.fingerprint:
         found.append("meta.json has a fingerprint that is not that of its shards, ledger and tokenizer")
     return found

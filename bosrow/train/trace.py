@@ -161,14 +161,10 @@ def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, A
 def _steps_of(rows: list[int], total: int, options: TraceOptions, seq_len: int) -> list[list[int]]:
     """The logged steps that read each of `rows` out of `total`, epoch by epoch."""
     rows_per_step = _plan(options, seq_len).rows_per_step
-    order, numbers = RowOrder(rows=total, seed=options.seed), np.array(rows, np.int64)
-    found: list[list[int]] = [[] for _ in rows]
-    for epoch in range(-(-options.max_train_steps * rows_per_step // total)):
-        for steps, position in zip(found, order.positions_of(numbers, epoch).tolist(), strict=True):
-            step = position // rows_per_step + 1
-            if step <= options.max_train_steps:
-                steps.append(step)
-    return found
+    order = RowOrder(rows=total, seed=options.seed)
+    epochs = np.arange(-(-options.max_train_steps * rows_per_step // total))
+    steps_of = [order.positions_of(np.array(row), epochs) // rows_per_step + 1 for row in rows]
+    return [steps[steps <= options.max_train_steps].tolist() for steps in steps_of]
 
 
 def _step_lines(found: list[dict[str, Any]], options: TraceOptions) -> Iterator[str]:
