@@ -2,9 +2,10 @@
 
 Promise: a pool yields the batches of each unit in the order of the corpus, whatever the number of workers
 and whichever of them die. A worker that dies is replaced and its unit done again, without the
-documents that were taken from it already; a unit that kills three workers stops the run and is named. Results
-that wait for their turn are bounded in bytes; the worker of the unit whose turn it is is always drained,
-outside that budget, so order and back-pressure cannot lock each other.
+documents that were taken from it already; a unit that kills three workers stops the run and is named. While one
+unit waits, for a slow network perhaps, the others are read and tokenized. What is read and not yet tokenized, and
+what is tokenized and waits for its turn, are each bounded in bytes; the worker of the unit whose turn it is is always
+drained, outside that budget, so order and back-pressure cannot lock each other.
 """
 
 import os
@@ -28,7 +29,8 @@ from bosrow.data.worker import Batch, Task, batches_of
 from bosrow.errors import BosrowError, MachineError
 
 WAITING_BYTES = 128 << 20  # of results whose turn has not come
-READ_AHEAD = 2  # units per worker that the reader may be ahead
+READ_AHEAD = 2  # units per worker that the reader may be ahead,
+READ_AHEAD_BYTES = 128 << 20  # and bytes of text that travel with them
 MAX_DEATHS = 3
 TICK_SECONDS = 0.5
 
@@ -185,7 +187,9 @@ class Pool:
             assignment = working.get(process)
             if assignment is None or assignment is head or self.waiting_bytes < WAITING_BYTES:
                 heard[process.connection] = process
-        if self.reader and len(self.assignments) - len(working) < READ_AHEAD * len(self.processes):
+        ahead = [assignment.unit for assignment in self.assignments if not (assignment.worker or assignment.complete)]
+        ahead_bytes = sum(unit.payload_bytes for unit in ahead)
+        if self.reader and len(ahead) < READ_AHEAD * len(self.processes) and ahead_bytes < READ_AHEAD_BYTES:
             heard[self.reader.connection] = self.reader
         ready = wait(list(heard), TICK_SECONDS)
         for connection in ready:

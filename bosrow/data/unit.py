@@ -40,6 +40,13 @@ class Unit:
     payload: bytes | list["Document"] | None = None
     bad: str | None = None
 
+    @property
+    def payload_bytes(self) -> int:
+        """About what the payload takes of memory."""
+        if isinstance(self.payload, list):
+            return sum(len(document.text) for document in self.payload)
+        return len(self.payload or b"")
+
 
 class Document(NamedTuple):
     """One row of the corpus. `text` is UTF-8, or ids; `bad` says why there is none: "kind (detail)"."""

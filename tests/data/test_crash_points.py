@@ -119,7 +119,7 @@ def test_every_write_is_followed_by_the_syncs_that_it_needs(workplace):
 
 
 def check_order(operations: list[list[str]]) -> None:
-    """Renames: an fsync of the file before, one of the folder after. meta.json: after all that it names is durable."""
+    """Renames: an fsync of the file before, one of the folder after. State and meta.json: after all that they name."""
     dirty: set[str] = set()  # written since the last fsync
     unnamed: set[str] = set()  # made since the last fsync of their folder
     replaced = 0
@@ -141,6 +141,9 @@ def check_order(operations: list[list[str]]) -> None:
             assert path not in dirty, f"{path} is replaced before it is durable (operation {number})"
             assert operations[number + 1] == ["fsync folder", folder]
             unnamed.discard(path)
+            if rest == ["out/state.bin"]:
+                lacking = {one for one in dirty | unnamed if one.endswith((*NAMED, ".pieces", ".documents", ".ids"))}
+                assert not lacking, f"the state counts on {lacking}, not yet durable (operation {number})"
             if rest == ["out/meta.json"]:
                 assert [one for one in dirty if one.endswith(NAMED)] == []
                 assert [one for one in unnamed if one.endswith(NAMED) or one == "out/provenance"] == []

@@ -3,8 +3,12 @@
 import gzip
 import json
 import os
+import threading
+from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from corpora import bosrow, contents, documents
 from hub_server import Fault, Hub, Request
@@ -80,6 +84,43 @@ def test_a_fault_while_a_planned_file_is_read_changes_no_byte_and_is_told(hub: H
         assert after[:3] == ["storage", "resolve", "storage"]
     assert "Signature" not in done.stderr
     assert shards(tmp_path / "out") == quiet
+
+
+def test_as_long_as_is_asked_for_is_waited(hub: Hub, quiet, tmp_path):
+    hub.add(NAME, FILES)
+    once(hub, Fault(status=429, headers={"Retry-After": "3"}))
+    done = bosrow(*COMMAND, "--out_dir", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert f"{SECOND}; trying again in 3 s (1 of 5)" in done.stderr
+    assert shards(tmp_path / "out") == quiet
+
+
+def test_reading_goes_on_while_a_request_waits(hub: Hub, tmp_path):
+    """One worker's request is answered only when those for all other files have arrived."""
+    names = [f"train-{number}.parquet" for number in range(10)]
+    for number, name in enumerate(names):
+        pq.write_table(pa.table({"text": documents(60, seed=number)}), tmp_path / name)
+    hub.add(NAME, {name: (tmp_path / name).read_bytes() for name in names})
+    asked: Counter[str] = Counter()
+    all_others = threading.Event()
+    waited: list[bool] = []
+
+    def hold(request: Request) -> None:
+        if request.kind != "storage" or request.method != "GET":
+            return
+        asked[request.path] += 1  # by the reader for the footer, then by a worker; the first also for its columns
+        if request.path == names[0] and asked[request.path] == 3:
+            waited.append(all_others.wait(8))
+        if all(asked[name] >= 2 for name in names[1:]):
+            all_others.set()
+
+    hub.fault = hold
+    done = bosrow(*COMMAND[:-1], "2", "--out_dir", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert waited == [True]
+    assert "trying again" not in done.stderr
+    bosrow("prepare", "--data_files", tmp_path / "*.parquet", *COMMAND[3:], "--out_dir", tmp_path / "quiet")
+    assert shards(tmp_path / "out") == shards(tmp_path / "quiet")
 
 
 def test_a_revision_that_moves_meanwhile_is_not_followed(hub: Hub, quiet, tmp_path):
