@@ -31,6 +31,7 @@ CONSTANTS = {
     "bosrow.data.token_source.UNIT_TOKENS": 300,
     "bosrow.data.token_source.UNIT_DOCUMENTS": 20,
 }
+RECORDS = ("pieces", "documents", "ids")
 NAMED = (".bin", ".parquet", "bad_rows.jsonl")  # what meta.json names or stands for
 ARGUMENTS = ["--seq_len", "16", "--shard_rows", "20", "--buffer_docs", "8", "--batch_docs", "6", "--workers", "0"]
 ARGUMENTS += ["--checkpoint_seconds", "1e-9"]
@@ -141,8 +142,11 @@ def check_order(operations: list[list[str]]) -> None:
             assert path not in dirty, f"{path} is replaced before it is durable (operation {number})"
             assert operations[number + 1] == ["fsync folder", folder]
             unnamed.discard(path)
+            if rest[0].endswith(".parquet"):  # the records that it was made of are needed no more
+                stem = rest[0].removesuffix("parquet")
+                dirty -= {stem + ending for ending in RECORDS}
             if rest == ["out/state.bin"]:
-                lacking = {one for one in dirty | unnamed if one.endswith((*NAMED, ".pieces", ".documents", ".ids"))}
+                lacking = {one for one in dirty | unnamed if one.endswith((*NAMED, *RECORDS))}
                 assert not lacking, f"the state counts on {lacking}, not yet durable (operation {number})"
             if rest == ["out/meta.json"]:
                 assert [one for one in dirty if one.endswith(NAMED)] == []
