@@ -28,8 +28,20 @@ def corpus(path: Path) -> Path:
     return path
 
 
+SECRETS = {"HF_TOKEN": "hf_neverwritten", "WANDB_API_KEY": "0neverwritten0", "HUGGING_FACE_HUB_TOKEN": "hf_norever"}
+
+
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
+def secrets():
+    """Tokens in the environment of all that the experiment runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory, secrets):
     place = tmp_path_factory.mktemp("real")
     source = corpus(place / "corpus.jsonl")
     usual = ["--seq_len", "32", "--val_fraction", "0.2", "--workers", "0"]
@@ -114,3 +126,18 @@ def test_a_data_set_that_has_gone_is_said_and_not_guessed(experiment, tmp_path):
     other = data_of(arm.__class__(None, "stream", "0" * 64, "stream", arm.runs))
     assert other.problem.endswith("holds another data set by now")
     assert not other.seen
+
+
+def test_no_secret_of_the_environment_is_in_any_file_or_on_any_page(experiment, capfd):
+    """Data sets, runs, checkpoints, evaluations, and pages that are made here once more."""
+    runs = [str(path) for path in sorted((experiment / "runs").iterdir())]
+    pages = experiment / "pages"
+    assert main(["inspect", str(experiment / "crop"), "--html", f"{pages}.html"]) == 0
+    assert main(["compare", *runs, "--out", str(pages)]) == 0
+    assert main(["trace", str(experiment / "stream"), "--row", "1", "--text"]) == 0
+    printed = capfd.readouterr()
+    assert not [value for value in SECRETS.values() if value in printed.out + printed.err]
+    files = [path for path in experiment.rglob("*") if path.is_file()]
+    assert {"meta.json", "config.json", "report.html", "pages.html", "scalars.jsonl"} <= {path.name for path in files}
+    for path in files:
+        assert not [value for value in SECRETS.values() if value.encode() in path.read_bytes()], path
