@@ -170,7 +170,9 @@ def test_a_state_of_another_schema_is_refused(begun, tmp_path, monkeypatch):
 def test_a_damaged_state_is_refused_and_fresh_starts_over(begun, tmp_path):
     state = tmp_path / "out" / STATE
     state.write_bytes(state.read_bytes()[:-1])
-    with pytest.raises(DataSetError, match=r"does not match its own checksum, it was damaged or edited; --fresh starts over"):
+    with pytest.raises(
+        DataSetError, match=r"does not match its own checksum, it was damaged or edited; --fresh starts over"
+    ):
         prepare(PrepareOptions(**begun))
     prepare(PrepareOptions(**begun, fresh=True))
     undisturbed = {name: begun[name] for name in ("data_files", "seq_len", "shard_rows", "buffer_docs")}
