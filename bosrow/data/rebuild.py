@@ -23,6 +23,12 @@ def rebuild(provenance: Provenance, only: str | None = None) -> Iterator[tuple[D
 
     Raises DataSetError where a document is incomplete (the data set was made by a lossy policy, or is damaged).
     """
+    for info, parts in stored_documents(provenance, only):
+        yield info, np.concatenate(parts)
+
+
+def stored_documents(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, list[Tokens]]]:
+    """The same with the tokens where they are: stretches of rows, one after the other."""
     growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
     one_split = None if provenance.manifest.rows_of("val") else "train"
     for info in provenance.all_documents():
@@ -34,7 +40,7 @@ def rebuild(provenance: Provenance, only: str | None = None) -> Iterator[tuple[D
             yield info, growing[info.split].whole(info.document, info.tokens)
 
 
-def rebuild_cropped(provenance: Provenance) -> Iterator[tuple[DocumentInfo, Tokens]]:
+def cropped_documents(provenance: Provenance) -> Iterator[tuple[DocumentInfo, list[Tokens]]]:
     """What a data set made by a crop policy still has of each document.
 
     Such a policy places at most one piece of a document; those without one are left out. The places of all pieces
@@ -62,8 +68,8 @@ class GrowingDocuments:
     def __post_init__(self) -> None:
         self._pieces = self._all_pieces()
 
-    def whole(self, document: int, tokens: int) -> Tokens:
-        """The `tokens` tokens of a document, which is then forgotten. Raises DataSetError if it has not as many."""
+    def whole(self, document: int, tokens: int) -> list[Tokens]:
+        """Stretches of the `tokens` tokens of a document, then forgotten. Raises DataSetError if there are others."""
         while self.lengths.get(document, 0) < tokens and self.grow():
             pass
         found = self.lengths.get(document, 0)
@@ -73,11 +79,10 @@ class GrowingDocuments:
             )
         return self.pop(document)
 
-    def pop(self, document: int) -> Tokens:
-        """The tokens seen of a document, which is then forgotten."""
+    def pop(self, document: int) -> list[Tokens]:
+        """Stretches of the tokens seen of a document, which is then forgotten."""
         del self.lengths[document]
-        parts = self.parts.pop(document)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self.parts.pop(document)
 
     def grow(self) -> bool:
         """Look at some more pieces; False if there are none."""

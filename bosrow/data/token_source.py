@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bosrow.data.lookup import Provenance
 from bosrow.data.options import LOSSLESS
-from bosrow.data.rebuild import rebuild, rebuild_cropped
+from bosrow.data.rebuild import cropped_documents, stored_documents
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import END_OF_TEXT
 from bosrow.data.unit import Document, Position, Unit
@@ -42,12 +42,12 @@ def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
     provenance = Provenance(Path(source.data_dir))
     files = {file.name: index for index, file in enumerate(source.files)}
     lossless = provenance.manifest.policy in LOSSLESS
-    documents = rebuild(provenance) if lossless else rebuild_cropped(provenance)
+    documents = stored_documents(provenance) if lossless else cropped_documents(provenance)
     for _ in range(start.part):
         next(documents)
     while payload := [
-        Document(files[info.source_file], info.source_row, tokens[1:], info.id, info.split == "val")
-        for info, tokens in islice(documents, UNIT_DOCUMENTS)
+        Document(files[info.source_file], info.source_row, [first[1:], *others], info.id, info.split == "val")
+        for info, (first, *others) in islice(documents, UNIT_DOCUMENTS)
     ]:
         end = Position(0, start.part + len(payload))
         yield Unit(start, end, end.part / provenance.documents, payload)
@@ -117,7 +117,7 @@ def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
     last_unit = unit.next.file == len(source.files)
     for start, end in zip(starts, [*ends, len(tokens)], strict=True):
         if start < len(tokens) or not last_unit:  # an end-of-text at the very end ends a document and begins none
-            yield Document(unit.start.file, unit.start.part + start, tokens[start:end])
+            yield Document(unit.start.file, unit.start.part + start, [tokens[start:end]])
 
 
 def _stretch(source: Source, unit: Unit) -> Tokens:

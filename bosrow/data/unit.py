@@ -49,11 +49,11 @@ class Unit:
 
 
 class Document(NamedTuple):
-    """One row of the corpus. `text` is UTF-8, or ids; `bad` says why there is none: "kind (detail)"."""
+    """One row of the corpus. `text` is UTF-8, or stretches of ids; `bad` says why there is none: "kind (detail)"."""
 
     file: int
     row: int
-    text: bytes | memoryview | npt.NDArray[np.uint16] = b""
+    text: bytes | memoryview | list[npt.NDArray[np.uint16]] = b""
     id: str | None = None
     in_val: bool = False  # where the source has splits of its own
     bad: str | None = None

@@ -67,10 +67,12 @@ class Batch(NamedTuple):
     memory_bytes: int
 
 
-def is_val(ids: npt.NDArray[np.uint16], fraction: float) -> bool:
+def is_val(ids: list[npt.NDArray[np.uint16]], fraction: float) -> bool:
     """Whether a document belongs to val: a keyed hash of its ids (BOS left out), so equal texts stay together."""
-    digest = blake2b(ids.astype("<u2", copy=False).tobytes(), digest_size=8, key=VAL_HASH_KEY).digest()
-    return int.from_bytes(digest, "big") < fraction * 2.0**64
+    digest = blake2b(digest_size=8, key=VAL_HASH_KEY)
+    for stretch in ids:
+        digest.update(stretch.astype("<u2", copy=False).data)
+    return int.from_bytes(digest.digest(), "big") < fraction * 2.0**64
 
 
 @lru_cache(maxsize=1)
@@ -101,14 +103,16 @@ def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> Tokenized
     if bad is not None:
         return Tokenized(file, row, bad=bad)
     try:
-        ids = text if isinstance(text, np.ndarray) else tokenizer.encode(text)
+        ids = text if isinstance(text, list) else [tokenizer.encode(text)]
     except UnicodeDecodeError as error:
         return Tokenized(file, row, bad=f"not UTF-8 ({error.reason} at byte {error.start} of a piece)")
     if not task.keeps_split:
         in_val = task.val_fraction > 0 and is_val(ids, task.val_fraction)
-    kept = ids[: task.kept_tokens - 1] if task.kept_tokens else ids
-    tokens = b"".join((tokenizer.bos_token_id.to_bytes(2, sys.byteorder), kept.data))
-    return Tokenized(file, row, 0 if ids is text else len(text), tokens, 1 + len(ids), in_val, name)
+    kept = [stretch[: task.kept_tokens].data for stretch in ids] if task.kept_tokens else ids
+    tokens = b"".join((tokenizer.bos_token_id.to_bytes(2, sys.byteorder), *kept))
+    if task.kept_tokens:
+        tokens = tokens[: 2 * task.kept_tokens]
+    return Tokenized(file, row, 0 if ids is text else len(text), tokens, 1 + sum(map(len, ids)), in_val, name)
 
 
 def main(descriptor: int) -> None:
