@@ -10,15 +10,13 @@ import threading
 from html import unescape
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from corpora import POLICIES, prepared
+from edited import change_provenance, put
 from oracles.survey import contexts, tokens_of_rows
 
 from bosrow.cli import main
 from bosrow.data.lookup import Provenance
-from bosrow.data.manifest import read_manifest, write_manifest
 from bosrow.data.row_text import printable
 from bosrow.data.rows import open_rows
 from bosrow.data.tokenizer import load_tokenizer
@@ -181,24 +179,6 @@ def test_one_row_of_one_document_can_be_shown(capsys, tmp_path):
         assert (tmp_path / name).stat().st_size > 1000
 
 
-def damaged(folder, name, change):
-    """Replace a provenance file by what `change` makes of it, in meta.json too, so that only its content is wrong."""
-    meta = json.loads((folder / "meta.json").read_text())
-    path = folder / "provenance" / name
-    table = change(pq.read_table(path))
-    pq.write_table(table, path)
-    (entry,) = (entry for entry in meta["bosrow"]["provenance"] if entry["name"] == name)
-    entry |= {"bytes": path.stat().st_size, "rows": len(table)}
-    write_manifest(folder, meta)
-    read_manifest(folder)
-
-
-def _put(table, name, place, value):
-    values = table[name].to_pylist()
-    values[place] = value
-    return table.set_column(table.column_names.index(name), name, pa.array(values, table.schema.field(name).type))
-
-
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
@@ -208,15 +188,15 @@ def _put(table, name, place, value):
             "lacks the columns offset; it was made by another",
         ),
         ("documents_000000.parquet", lambda t: t.drop_columns(["tokens"]), "lacks the columns tokens"),
-        ("train_000000.parquet", lambda t: _put(t, "row", 0, 10_000), "outside the rows"),
-        ("train_000000.parquet", lambda t: _put(t, "document", 0, 1 << 40), "outside the rows"),
+        ("train_000000.parquet", lambda t: put(t, "row", 0, 10_000), "outside the rows"),
+        ("train_000000.parquet", lambda t: put(t, "document", 0, 1 << 40), "outside the rows"),
         ("train_000000.parquet", lambda t: t.slice(1), "does not make up a row"),
-        ("train_000000.parquet", lambda t: _put(t, "column", 1, 1), "does not make up a row"),
+        ("train_000000.parquet", lambda t: put(t, "column", 1, 1), "does not make up a row"),
     ],
 )
 def test_provenance_of_another_version_or_of_other_rows_is_refused(made, tmp_path, capsys, file, change, message):
     prepared(tmp_path / "made", data_files=(made["source"],), val_fraction=0.0, shard_rows=0)
-    damaged(tmp_path / "made", file, change)
+    change_provenance(tmp_path / "made", file, change)
     assert main(["inspect", str(tmp_path / "made"), "--rows", "1000"]) == 2
     assert message in capsys.readouterr().err
 

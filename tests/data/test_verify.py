@@ -1,6 +1,5 @@
 """`bosrow verify`: sound data sets are sound, each flipped byte is found, and training refuses what is not whole."""
 
-import hashlib
 import json
 import random
 import re
@@ -8,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from corpora import POLICIES, documents, prepared, write_corpus
+from edited import change_provenance, reseal
 
 from bosrow.cli import main
 from bosrow.data.manifest import read_manifest, write_manifest
@@ -34,17 +33,6 @@ def keep(corpus, tmp_path) -> Path:
 
 def found_in(folder: Path, **levels: bool) -> list[str]:
     return damage(folder, read_manifest(folder), **levels)
-
-
-def reseal(folder: Path, name: str) -> None:
-    """Give meta.json the checksum and size that a file has now, so that only its meaning can be wrong."""
-    meta = json.loads((folder / "meta.json").read_bytes())
-    for item in meta["bosrow"]["shards"] + meta["bosrow"]["provenance"]:
-        path = folder / name
-        if item["name"] == path.name:
-            data = path.read_bytes()
-            item |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    write_manifest(folder, meta)
 
 
 BY_HASH = [(policy, {"val_fraction": share}) for policy in POLICIES for share in (0.0, 0.2)]
@@ -94,12 +82,12 @@ def test_each_of_1000_flipped_bytes_is_found(corpus, tmp_path, capsys, policy):
 
 def rewrite(folder: Path, name: str, column: str, change) -> None:
     """Change a column of a provenance file and make meta.json agree with its bytes."""
-    path = folder / "provenance" / name
-    table = pq.read_table(path)
-    values = change(table[column].to_numpy().copy())
-    place = table.column_names.index(column)
-    pq.write_table(table.set_column(place, column, pa.array(values, table.schema.field(column).type)), path)
-    reseal(folder, f"provenance/{name}")
+
+    def rewritten(table: pa.Table) -> pa.Table:
+        values = pa.array(change(table[column].to_numpy().copy()), table.schema.field(column).type)
+        return table.set_column(table.column_names.index(column), column, values)
+
+    change_provenance(folder, name, rewritten)
 
 
 def swap(values: np.ndarray) -> np.ndarray:
