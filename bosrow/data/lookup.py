@@ -96,8 +96,8 @@ class Provenance:
             for info in self._infos(name, table)
             if info.document in chosen
         }
-        for lacking in set().union(*wanted.values()).difference(found):
-            raise DataSetError(f"{self.data_dir} says nothing of document {lacking}; the data set is damaged")
+        if lacking := set().union(*wanted.values()).difference(found):
+            raise DataSetError(f"{self.data_dir} says nothing of document {min(lacking)}; the data set is damaged")
         return found
 
     def all_documents(self) -> Iterator[DocumentInfo]:
@@ -115,7 +115,7 @@ class Provenance:
         numbers: dict[str | None, int] = {}
         files, rows = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
         for name, table in self._document_tables(["source_file", "source_row"]):
-            names, indices = self._categories(name, table["source_file"])
+            names, indices = _categories(name, table["source_file"], self._source_files)
             found = np.array([numbers.setdefault(file, len(numbers)) for file in names], np.int64)
             files.append(found[indices])
             rows.append(as_array(table["source_row"]))
@@ -225,22 +225,17 @@ class Provenance:
                 yield name, table
 
     def _infos(self, name: str, table: pa.Table) -> Iterator[DocumentInfo]:
-        files, file_of = self._categories(name, table["source_file"])
-        splits, split_of = self._categories(name, table["split"])
+        files, file_of = _categories(name, table["source_file"], self._source_files)
+        splits, split_of = _categories(name, table["split"], SPLITS)
         numbers, rows, tokens = (as_array(table[key]).tolist() for key in ("document", "source_row", "tokens"))
         ids = table["id"].to_pylist() if "id" in table.column_names else [None] * len(table)
         file_names = [files[index] for index in file_of]
         split_names = [splits[index] for index in split_of]
         yield from map(DocumentInfo, numbers, file_names, rows, tokens, split_names, ids)
 
-    def _categories(self, name: str, column: pa.ChunkedArray) -> tuple[list[str | None], list[int]]:
-        """The words of a column that was stored as numbers of words, None last, and each line's number."""
-        (chunk,) = column.chunks or [pa.array([], column.type)]
-        words = [*chunk.dictionary.to_pylist(), None]
-        known = {None, *SPLITS, *self.manifest.source_files}
-        if not known.issuperset(words):
-            raise DataSetError(f"{name} has a split or source file that meta.json lacks; the data set is damaged")
-        return words, [-1 if index is None else index for index in chunk.indices.to_pylist()]
+    @cached_property
+    def _source_files(self) -> frozenset[str]:
+        return frozenset(self.manifest.source_files)
 
     def _document_files(self) -> list[str]:
         return sorted(name for name in self._lines if name.startswith("documents_"))
@@ -252,3 +247,13 @@ class Provenance:
 def _beside(shard: ShardInfo) -> str:
     """The provenance file of a shard."""
     return f"{Path(shard.name).stem}.parquet"
+
+
+def _categories(name: str, column: pa.ChunkedArray, known: Collection[str]) -> tuple[list[str | None], list[int]]:
+    """The words of a column that was stored as numbers of words, None last, and each line's number."""
+    (chunk,) = column.chunks or [pa.array([], column.type)]
+    words = chunk.dictionary.to_pylist()
+    for word in words:
+        if word not in known:
+            raise DataSetError(f"{name} has {word!r} where meta.json has no such name; the data set is damaged")
+    return [*words, None], [-1 if index is None else index for index in chunk.indices.to_pylist()]

@@ -83,11 +83,9 @@ class ProvenanceFile:
                     self._check_nulls(table)
                     yield table
 
-    def arrays(
-        self, columns: list[str] | None = None, only: tuple[str, Collection[int]] | None = None
-    ) -> Iterator[Columns]:
-        """As `tables`, of columns that hold numbers; with `only` exactly the lines that hold one of the values."""
-        for table in self.tables(columns, only):
+    def arrays(self, only: tuple[str, Collection[int]] | None = None) -> Iterator[Columns]:
+        """As `tables`, where all columns hold numbers; with `only` exactly the lines that hold one of the values."""
+        for table in self.tables(only=only):
             found = {name: as_array(table[name]) for name in table.column_names}
             if only is not None:
                 chosen = np.isin(found[only[0]], list(only[1]))
@@ -95,12 +93,17 @@ class ProvenanceFile:
             yield found
 
     def _may_hold(self, group: int, column: str, values: Collection[int]) -> bool:
-        found = self._file.metadata.row_group(group).column(self._schema.names.index(column)).statistics
+        row_group = self._file.metadata.row_group(group)
+        chunks = (row_group.column(number) for number in range(row_group.num_columns))
+        found = next(chunk.statistics for chunk in chunks if chunk.path_in_schema == column)
         return found is None or not found.has_min_max or any(found.min <= value <= found.max for value in values)
 
     def _check_nulls(self, table: pa.Table) -> None:
         for name in table.column_names:
-            if table[name].null_count and name not in MAY_BE_NULL:
+            nulls = table[name].null_count
+            if pa.types.is_list(table[name].type):
+                nulls += sum(chunk.flatten().null_count for chunk in table[name].chunks)
+            if nulls and name not in MAY_BE_NULL:
                 raise DataSetError(f"{self.path} has {name} without a value; the data set is damaged")
 
     @contextmanager

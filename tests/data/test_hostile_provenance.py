@@ -64,6 +64,7 @@ CHANGES = {
     "ids that are numbers": (DOCUMENTS, lambda t: t.set_column(5, "id", pa.array(range(len(t))))),
     "a tail of other tokens": (TAIL, lambda t: put(t, "tokens", 0, [1])),
     "a tail without tokens": (TAIL, lambda t: put(t, "tokens", 0, None)),
+    "a tail with a token that is none": (TAIL, lambda t: put(t, "tokens", 0, [None] * t["length"][0].as_py())),
     "a tail of a document that is not there": (TAIL, lambda t: put(t, "document", 0, 1 << 60)),
     "a tail with a hole": (TAIL, lambda t: put(t, "offset", 0, (1 << 32) - 1)),
 }
