@@ -70,6 +70,26 @@ def test_fifty_random_kills_for_each_policy_change_nothing(corpus, expected, tmp
     assert sum(done.values()) - done["data sets"] == 50
 
 
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [
+        ("parquet", 2),
+        *(pytest.param(kind, 25, marks=pytest.mark.soak) for kind in ("parquet", "jsonl.gz", "csv", "text")),
+    ],
+)
+def test_random_kills_of_a_run_that_reads_from_the_hub_change_nothing(hub, tmp_path, kind, kills):
+    write_corpus(tmp_path / "corpus", kind, documents(800, median_words=200), files=4)
+    hub.add_folder("someone/corpus", tmp_path / "corpus")
+    arguments = ["--dataset", "someone/corpus", "--seq_len", "64", "--shard_rows", "300", "--policy", "keep"]
+    done = bosrow("prepare", *arguments, "--workers", "0", "--out_dir", tmp_path / "alone")
+    assert done.returncode == 0, done.stderr
+    done = kill_randomly(
+        [*arguments, *TWO_WORKERS], tmp_path, kills, 9, seconds=3.0, expected=contents(tmp_path / "alone")
+    )
+    print(kind, dict(done))
+    assert done["data sets"] >= 1
+
+
 def test_a_worker_that_dies_is_replaced_and_the_bytes_stay(corpus, expected, tmp_path):
     process = start(*corpus, *TWO_WORKERS, "--out_dir", tmp_path / "out")
     before = wait_for_children(process, 3)
