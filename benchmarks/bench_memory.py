@@ -4,9 +4,9 @@
 
 Two runs through two workers: `--megabytes` of text of web-like lengths (72,000 of them keep two cores busy for about
 an hour), and so many documents of three words. The text is fresh throughout: seeded words of a Zipf-like law. Once
-a second PSS (shared pages counted once) and open files of all processes are read from outside, and the tokens so far
-from the state file. Prints each quantity's median over the quarters of a run, draws all of it as a picture, and ends
-with one JSON line.
+a second PSS (shared pages counted once), open files and CPU time of all processes are read from outside, and the tokens
+so far from the state file. Prints each quantity's median over the quarters of a run, draws all of it as a picture, and
+ends with one JSON line.
 """
 
 import argparse
@@ -68,12 +68,14 @@ def watch(process: "subprocess.Popen[bytes]", out_dir: Path) -> list[dict[str, f
             return samples
         except subprocess.TimeoutExpired:
             pass
-        sample = {"seconds": time.monotonic() - began, "pss": 0.0, "files": 0.0, "tokens": tokens_so_far(out_dir)}
+        sample = {"seconds": time.monotonic() - began, "pss": 0.0, "files": 0.0, "cpu": 0.0}
+        sample["tokens"] = tokens_so_far(out_dir)
         try:
             head = psutil.Process(process.pid)
             for one in [head, *head.children(recursive=True)]:
                 sample["pss"] += one.memory_full_info().pss / 2**20
                 sample["files"] += one.num_fds()
+                sample["cpu"] += one.cpu_times().user + one.cpu_times().system
         except psutil.Error:
             continue  # a process ended while it was looked at
         samples.append(sample)
@@ -110,13 +112,10 @@ def measure(kind: str, limit: int) -> dict[str, Any]:
             sys.exit((Path(folder) / "said").read_text())
         meta = json.loads((out_dir / "meta.json").read_bytes())
     settled = samples[len(samples) // 5 :]
-    seconds = np.array([sample["seconds"] for sample in settled])
-    tokens = np.array([sample["tokens"] for sample in settled])
-    rates = [
-        float((tokens[part[-1]] - tokens[part[0]]) / (seconds[part[-1]] - seconds[part[0]]))
-        for part in np.array_split(np.flatnonzero(tokens == tokens), 4)
-        if len(part) > 1
-    ]
+    seconds, cpu, tokens = (np.array([sample[name] for sample in settled]) for name in ("seconds", "cpu", "tokens"))
+    parts = [part for part in np.array_split(np.flatnonzero(tokens == tokens), 4) if len(part) > 1]
+    rates = [float((tokens[part[-1]] - tokens[part[0]]) / (seconds[part[-1]] - seconds[part[0]])) for part in parts]
+    costs = [float((cpu[part[-1]] - cpu[part[0]]) / (tokens[part[-1]] - tokens[part[0]])) for part in parts]
     return {
         "samples": samples,
         "documents": meta["docs_processed"],
@@ -124,6 +123,7 @@ def measure(kind: str, limit: int) -> dict[str, Any]:
         "pss_mib_by_quarter": quarters([sample["pss"] for sample in settled]),
         "open_files_by_quarter": quarters([sample["files"] for sample in settled]),
         "million_tokens_per_second_by_quarter": [round(rate, 3) for rate in rates],
+        "cpu_seconds_per_million_tokens_by_quarter": [round(cost, 3) for cost in costs],
         "pss_mib_at_most": round(max(sample["pss"] for sample in samples), 1),
     }
 

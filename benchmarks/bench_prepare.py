@@ -73,7 +73,7 @@ def test_overhead_of_provenance(benchmark, capsys, tmp_path):
         with_it.append(meta["elapsed_seconds"])
         cpu_with.append(cost.cpu_seconds)
 
-    benchmark.pedantic(whole, setup=without, rounds=3)
+    benchmark.pedantic(whole, setup=without, rounds=7)
     shards = sum(path.stat().st_size for path in (tmp_path / "with").glob("*.bin"))
     share = sum(path.stat().st_size for path in (tmp_path / "with" / "provenance").iterdir()) / shards
     time = spread(with_it)["median"] / spread(without_it)["median"] - 1
