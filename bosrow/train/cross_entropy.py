@@ -54,6 +54,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits_grad = log_p.exp_()  # d(loss)/d(logits) = (p - onehot) / N
             logits_grad.scatter_add_(1, answers, torch.full_like(answers, -1, dtype=logits_grad.dtype))
             logits_grad = logits_grad.div_(tokens).to(dtype)
+            del log_p  # in another dtype it would stay beside its copy
             hidden_grad[piece] = logits_grad @ low_weight
             if dtype == weight.dtype:
                 weight_grad.addmm_(logits_grad.t(), low_hidden[piece])
