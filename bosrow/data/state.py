@@ -45,7 +45,10 @@ def read_state(folder: Path) -> State | None:
     check_regular(path, MAX_STATE_BYTES)
     with open(path, "rb") as file:
         head = file.readline(MAX_JSON_BYTES)
-        value = parse_json(head, str(path))
+        try:
+            value = parse_json(head, str(path))
+        except DataSetError as error:
+            raise DataSetError(f"{error}; it was damaged or edited, --fresh starts over") from None
         body = file.read()
     if value.get("schema") != STATE_SCHEMA:
         raise DataSetError(

@@ -98,6 +98,7 @@ def test_each_of_200_flipped_bytes_of_a_state_is_found(stopped, capsys):
         told = refused(stopped, capsys)
         assert told.count("\n") == 1
         assert STATE in told
+        assert "--fresh" in told
 
 
 @pytest.mark.parametrize("size", [0, 1, 40, 1 << 30, (4 << 30) + 1])
