@@ -6,6 +6,7 @@ the file and the bytes that had no room.
 """
 
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -13,12 +14,14 @@ import math
 import os
 import shutil
 import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from bosrow.errors import DataSetError, MachineError
 
 CHUNK_BYTES = 1 << 20
+BESIDE_BYTES = 1 << 16  # from this size on it is worth handing a checksum to another thread
 MAX_JSON_BYTES = 64 << 20  # a manifest is untrusted input; a real one takes about 200 bytes a shard
 
 
@@ -163,18 +166,24 @@ def whole_number(value: Any) -> int:
     return value
 
 
+@functools.cache
+def _beside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "checksums")
+
+
 class AppendFile:
     """A file that only grows, and can be cut back to a length that a state file recorded.
 
-    What was written is durable, and so is the file's name, after `sync()`. `digest` is the SHA-256 of all that was
-    written.
+    What was written is durable, and so is the file's name, after `sync()`. Checksums take longer than writing, so
+    that of a large block is computed beside the caller, by a thread: the block may change after the next `write`.
     """
 
     def __init__(self, path: Path, length: int = 0) -> None:
         self.path = path
         self.length = length
         self._named = length > 0
-        self.digest = sha256_of(path, length) if length else hashlib.sha256()
+        self._digest = sha256_of(path, length) if length else hashlib.sha256()
+        self._beside: Future[None] | None = None
         self._file = _made(path, "r+b" if length else "wb")
         weakref.finalize(self, self._file.close)  # where a run ends by an error, without close()
         self._file.truncate(length)
@@ -185,9 +194,21 @@ class AppendFile:
         view = memoryview(data)
         if view.nbytes:  # of nothing, cast() would raise
             view = view.cast("B")
-            self.digest.update(view)
+            digest = self.digest
+            if len(view) < BESIDE_BYTES:
+                digest.update(view)
+            else:
+                self._beside = _beside().submit(digest.update, view)
             self.length += len(view)
             write_all(self._file, self.path, view)
+
+    @property
+    def digest(self) -> "hashlib._Hash":
+        """SHA-256 of all that was written."""
+        if self._beside:
+            self._beside.result()
+            self._beside = None
+        return self._digest
 
     def sync(self) -> None:
         """Make everything written so far durable."""

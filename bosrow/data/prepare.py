@@ -6,6 +6,7 @@ durable and the state file is replaced; after a kill the same command goes on fr
 ends a run in good order (a signal, a bad row, a network that stays away) costs nothing. meta.json is written last.
 """
 
+import gc
 import json
 import time
 from collections.abc import Iterator
@@ -179,7 +180,8 @@ class Run:
         )
         seconds_before, began = self.seconds, time.monotonic()
         next_checkpoint = began + options.checkpoint_seconds
-        with open_pool(task, self.position, self.taken, options.workers) as pool, Progress(self, pool) as progress:
+        pool = open_pool(task, self.position, self.taken, options.workers)
+        with _cycles_left_alone(), pool, Progress(self, pool) as progress:
             items = iter(pool)
             while not self._enough():
                 with self._recorded(stop), stop.at_once():
@@ -286,6 +288,7 @@ class Run:
             for path in log.outdated:
                 path.unlink()
             log.outdated.clear()
+        gc.collect()
 
     def _check_ledgers(self) -> None:
         """Raise BosrowError unless every token and document is accounted for."""
@@ -357,6 +360,21 @@ class Run:
             f"{self.options.rows_per_shard:,} rows each); "
             "give --val_fraction 0.01 or a smaller --shard_rows, and --fresh"
         )
+
+
+@contextmanager
+def _cycles_left_alone() -> Iterator[None]:
+    """Rows are made of many small objects in no cycles, among which Python would look for some all the time.
+
+    That takes a tenth of the packer's time; here `checkpoint` does it instead.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _tokenizer(options: PrepareOptions) -> Tokenizer:

@@ -29,7 +29,9 @@ class ShardWriter:
         self.closed: list[ShardInfo] = []
         self.rows = 0  # of the open shard
         self._file: AppendFile | None = None
-        self._block = np.empty((max(1, BLOCK_BYTES // (TOKEN_BYTES * row_tokens)), row_tokens), "<u2")
+        rows = max(1, BLOCK_BYTES // (TOKEN_BYTES * row_tokens))
+        # One is filled while the checksum of the other is computed.
+        self._block, self._other_block = np.empty((2, rows, row_tokens), "<u2")
         self._waiting = 0  # rows of the block that are filled and not yet written
         self._name_next()
 
@@ -92,5 +94,6 @@ class ShardWriter:
         if self._file is None:
             self._file = AppendFile(self.folder / self.name)
         self._file.write(self._block[: self._waiting].data)
+        self._block, self._other_block = self._other_block, self._block
         self._waiting = 0
         return self._file
