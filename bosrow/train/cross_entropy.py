@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 MIN_CHUNK = 256  # tokens a piece; below this, matrix products become inefficient
+TILE = 1 << 14  # words whose gradients stand a second time in low precision
 
 
 def _chunks(hidden: torch.Tensor) -> range:
@@ -44,7 +45,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         low_hidden, low_weight = hidden.to(dtype), weight.to(dtype)
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hidden_grad = torch.empty_like(hidden)
-        weight_grad = torch.zeros_like(weight)
+        weight_grad = None
         starts = _chunks(hidden)
         for start in starts:
             piece = slice(start, min(start + starts.step, tokens))
@@ -55,11 +56,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits_grad.scatter_add_(1, answers, torch.full_like(answers, -1, dtype=logits_grad.dtype))
             logits_grad = logits_grad.div_(tokens).to(dtype)
             del log_p  # in another dtype it would stay beside its copy
+            if weight_grad is None:  # only now, when the first log-probabilities have gone
+                weight_grad = torch.zeros_like(weight)
             hidden_grad[piece] = logits_grad @ low_weight
             if dtype == weight.dtype:
                 weight_grad.addmm_(logits_grad.t(), low_hidden[piece])
             else:  # sums over pieces stay in the weight's own precision
-                weight_grad += logits_grad.t() @ low_hidden[piece]
+                for grad, columns in zip(weight_grad.split(TILE), logits_grad.split(TILE, dim=1), strict=True):
+                    grad += columns.t() @ low_hidden[piece]
         ctx.save_for_backward(hidden_grad, weight_grad)
         return loss.div_(tokens)
 
