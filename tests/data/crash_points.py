@@ -3,7 +3,8 @@
     python crash_points.py < plan.json > findings.json
 
 The plan: `arguments` of `bosrow prepare`, `folder` to work in, `constants` of bosrow's modules to make smaller,
-`fault`, `points` (null: all of them), `resume_faults` (see below). For each point a child
+`fault`, `points` (null: all of them), `resume_faults` (see below), `fresh_process` (where a library, like that which
+reads from the Hub, does not live through a fork: each child is started anew). For each point a child
 prepares anew until that operation on a file or folder, where the fault strikes:
 
     kill    SIGKILL before the operation
@@ -24,10 +25,11 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas  # noqa: F401  # which pyarrow would import in each child
 from corpora import contents
@@ -172,30 +174,40 @@ REAL_OPEN = builtins.open
 
 
 def run(plan: dict[str, Any], fault: str = "", point: int = 0) -> tuple[int, str, list[list[str]]]:
-    """Run the command in a forked child: its status (negative: the signal), what it said, its operations."""
-    folder, report = Path(plan["folder"]), Path(plan["folder"] + ".report")
+    """Run the command in a child: its status (negative: the signal), what it said, its operations."""
+    report = Path(plan["folder"] + ".report")
     report.unlink(missing_ok=True)
-    pid = os.fork()
-    if pid == 0:
-        status = 70
-        try:
-            output = os.open(f"{report}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            for descriptor in (1, 2):
-                os.dup2(output, descriptor)
-            disk = Disk(folder, fault, point)
-            disk.install()
-            status = bosrow_main(["prepare", *plan["arguments"], "--out_dir", str(folder / "out")])
-            with REAL_OPEN(report, "w") as file:
-                json.dump(disk.operations, file)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if plan.get("fresh_process"):
+        given = json.dumps(plan | {"child": [fault, point]})
+        status = subprocess.run([sys.executable, __file__], input=given, text=True).returncode
+    else:
+        pid = os.fork()
+        if pid == 0:
+            child(plan, fault, point)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     said = Path(f"{report}.err").read_text()
     return status, said, json.loads(report.read_text()) if report.exists() else []
+
+
+def child(plan: dict[str, Any], fault: str, point: int) -> NoReturn:
+    """Run the command in this process, which ends with it; leave reports of what it said and did."""
+    folder, report = Path(plan["folder"]), plan["folder"] + ".report"
+    status = 70
+    try:
+        output = os.open(f"{report}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for descriptor in (1, 2):
+            os.dup2(output, descriptor)
+        disk = Disk(folder, fault, point)
+        disk.install()
+        status = bosrow_main(["prepare", *plan["arguments"], "--out_dir", str(folder / "out")])
+        with REAL_OPEN(report, "w") as file:
+            json.dump(disk.operations, file)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def fresh(plan: dict[str, Any]) -> Path:
@@ -230,6 +242,8 @@ def main() -> None:
     for place, value in plan.get("constants", {}).items():
         module, name = place.rsplit(".", 1)
         setattr(importlib.import_module(module), name, value)
+    if "child" in plan:
+        child(plan, *plan["child"])
     load_tokenizer()
     folder = fresh(plan)
     status, said, operations = run(plan)

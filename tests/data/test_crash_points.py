@@ -60,8 +60,14 @@ def workplace(tmp_path: Path) -> Iterator[Path]:
 def sweep(workplace: Path, source: str, policy: str, val: str, fault: str, points: Any, **more: Any) -> dict[str, Any]:
     """What the runner finds at `points` (None: at all)."""
     flags = write_source(workplace / "source", source, documents(60, median_words=8))
+    flags += ["--policy", policy, *([] if source == "rows" else VAL[val])]
+    return sweep_flags(workplace, flags, fault, points, **more)
+
+
+def sweep_flags(workplace: Path, flags: list[str], fault: str, points: Any, **more: Any) -> dict[str, Any]:
+    """The same for what `flags` name."""
     plan = {
-        "arguments": [*flags, *ARGUMENTS, "--policy", policy, *([] if source == "rows" else VAL[val])],
+        "arguments": [*flags, *ARGUMENTS],
         "folder": str(workplace / "work"),
         "constants": CONSTANTS,
         "fault": fault,
@@ -195,6 +201,27 @@ def test_every_operation_is_survived_for_every_kind_of_source(workplace, policy,
     vals = [val for one, val in COMBINATIONS if one == policy]
     found = sweep(workplace, source, policy, vals[SOURCES.index(source) % len(vals)], "kill", None)
     print(f"{len(found['findings'])} kill points, {policy}, {source}")
+    assert differences(found) == []
+
+
+SOME = {"start": 9, "step": 60}
+NOT_FORKED = [("Hub", "parquet", SOME), ("here", "csv", SOME)]
+NOT_FORKED += [
+    pytest.param(*case, None, marks=pytest.mark.soak)
+    for case in (("Hub", "parquet"), ("Hub", "jsonl.gz"), ("Hub", "csv"), ("here", "csv"))
+]
+
+
+@pytest.mark.parametrize(("place", "kind", "points"), NOT_FORKED)
+def test_operations_are_survived_where_the_hub_or_datasets_is_the_source(hub, workplace, place, kind, points):
+    flags = write_source(workplace / "corpus", kind, documents(20, median_words=8))
+    if place == "Hub":
+        hub.add_folder("someone/corpus", workplace / "corpus")
+        flags = ["--dataset", "someone/corpus", "--id_field", "id"]
+    flags += ["--policy", "keep", "--val_fraction", "0.2"]
+    found = sweep_flags(workplace, flags, "kill", points, fresh_process=True)
+    print(f"{len(found['findings'])} kill points, {kind}, {place}")
+    assert len(found["findings"]) >= 2
     assert differences(found) == []
 
 
