@@ -128,8 +128,9 @@ class Provenance:
         tokens = np.empty(0, np.uint16)
         for table in self._file(name).tables() if name in self._lines else ():
             lists = table["tokens"].combine_chunks()
-            tokens = np.concatenate([tokens, np.from_dlpack(lists.flatten())])
-            if np.diff(np.from_dlpack(lists.offsets)).tolist() != as_array(table["length"]).tolist():
+            ends = np.from_dlpack(lists.offsets)
+            tokens = np.concatenate([tokens, np.from_dlpack(lists.values)[ends[0] : ends[-1]]])
+            if np.diff(ends).tolist() != as_array(table["length"]).tolist():
                 raise DataSetError(f"{name}: a piece has not the tokens that its length says; the data set is damaged")
             columns = {key: np.concatenate([columns[key], as_array(table[key])]) for key in columns}
         return columns, tokens

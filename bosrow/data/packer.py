@@ -51,8 +51,9 @@ class Packer:
     def add(self, document: int, tokens: Tokens, length: int) -> None:
         """Take in a document of `length` tokens, of which `tokens` are those that the policy can place."""
         self.held[document] = HeldDocument(tokens, length)
-        self.ledgers[self.home].tokens_read += length
-        self.ledgers[self.home].documents_read += 1
+        ledger = self.ledgers[self.home]
+        ledger.tokens_read += length
+        ledger.documents_read += 1
         for row in self.policy.add(document, length):
             self._write(row)
 

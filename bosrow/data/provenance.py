@@ -158,6 +158,7 @@ class DocumentLog:
         self.outdated: list[Path] = []
         self._open: RecordFile | None = None
         self._ids: AppendFile | None = None
+        self._lines = 0  # of the open file, those that wait included
         self._waiting: list[tuple[int, int, int, int]] = []
         self._waiting_ids = bytearray()
 
@@ -166,13 +167,15 @@ class DocumentLog:
         if self._open is None:
             self._open = RecordFile(self._path("documents"), DOCUMENT)
             self._ids = AppendFile(self._path("ids")) if self.with_ids else None
+            self._lines = 0
+        self._lines += 1
         self._waiting.append((*place, tokens, SPLIT_CODES[split]))
         if self._ids:
             text = (document_id or "").encode(errors="replace")
             self._waiting_ids += (NO_ID if document_id is None else len(text)).to_bytes(4, "little") + text
         if len(self._waiting) >= FLUSH_RECORDS or len(self._waiting_ids) > FLUSH_BYTES:
             self._flush()
-        if len(self._open) + len(self._waiting) == DOCUMENTS_PER_FILE:
+        if self._lines == DOCUMENTS_PER_FILE:
             self.close()
 
     def close(self) -> None:
@@ -227,7 +230,7 @@ class DocumentLog:
                 self._ids.sync()
         return {
             "closed": [asdict(info) for info in self.closed],
-            "records": len(self._open) if self._open is not None else 0,
+            "records": self._lines if self._open is not None else 0,
             "ids_bytes": self._ids.length if self._ids else 0,
         }
 
@@ -235,7 +238,8 @@ class DocumentLog:
         """Go on from what `state` returned."""
         self.closed = _closed(self.folder, state)
         if state["records"]:
-            self._open = RecordFile(self._path("documents"), DOCUMENT, whole_number(state["records"]))
+            self._lines = whole_number(state["records"])
+            self._open = RecordFile(self._path("documents"), DOCUMENT, self._lines)
             self._ids = AppendFile(self._path("ids"), whole_number(state["ids_bytes"])) if self.with_ids else None
 
     @property

@@ -2,7 +2,8 @@
 
 Promise: columns of the types, names and number of lines that were written, without nulls where none may be, or one
 DataSetError that names the file. Cost: of a file that is searched, only the row groups that can hold the answer.
-(pyarrow's own conversions to NumPy import pandas where it is installed, which takes longer than most lookups.)
+(pyarrow's own conversions to NumPy import pandas where it is installed, and flatten() of lists pyarrow.compute, either
+of which takes longer than most lookups.)
 """
 
 from collections.abc import Collection, Iterator
@@ -102,7 +103,7 @@ class ProvenanceFile:
         for name in table.column_names:
             nulls = table[name].null_count
             if pa.types.is_list(table[name].type):
-                nulls += sum(chunk.flatten().null_count for chunk in table[name].chunks)
+                nulls += sum(chunk.values.null_count for chunk in table[name].chunks)
             if nulls and name not in MAY_BE_NULL:
                 raise DataSetError(f"{self.path} has {name} without a value; the data set is damaged")
 
