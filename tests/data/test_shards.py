@@ -1,0 +1,31 @@
+"""Checksums of shards, which are computed beside the packer while it fills the next block."""
+
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from bosrow import files
+from bosrow.data import shards
+from bosrow.data.shards import ShardWriter
+
+
+class Late(ThreadPoolExecutor):
+    """Begins what it is given when the packer is well into the next block."""
+
+    def submit(self, call, *arguments):
+        return super().submit(lambda: (time.sleep(0.02), call(*arguments)))
+
+
+def test_a_checksum_that_comes_late_is_still_of_what_was_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "BLOCK_BYTES", 1 << 17)
+    monkeypatch.setattr(files, "_beside", lambda late=Late(1): late)
+    writer = ShardWriter(tmp_path, row_tokens=1025, rows_per_shard=700, split_of=lambda _: "train")
+    for row in np.random.default_rng(0).integers(50257, size=(700, 1025)):
+        writer.next_row()[:] = row
+        writer.row_done()
+    writer.close_shard()
+    written = (tmp_path / "train_000000.bin").read_bytes()
+    assert len(written) == writer.closed[0].bytes == 700 * 1025 * 2
+    assert writer.closed[0].sha256 == hashlib.sha256(written).hexdigest()
