@@ -20,7 +20,8 @@ class Late(ThreadPoolExecutor):
 
 def test_a_checksum_that_comes_late_is_still_of_what_was_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "BLOCK_BYTES", 1 << 17)
-    monkeypatch.setattr(files, "_beside", lambda late=Late(1): late)
+    late = Late(1)
+    monkeypatch.setattr(files, "_beside", lambda: late)
     writer = ShardWriter(tmp_path, row_tokens=1025, rows_per_shard=700, split_of=lambda _: "train")
     for row in np.random.default_rng(0).integers(50257, size=(700, 1025)):
         writer.next_row()[:] = row
