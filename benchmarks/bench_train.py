@@ -49,7 +49,7 @@ def bosrow_loop(shape: str, dtype: str, compiled: bool) -> Callable[[], object]:
     model = GPT2(config)
     optimizer = make_optimizer(model, TrainOptions(data_dir=Path("unused"), learning_rate=ADAMW["lr"]))
     if compiled:
-        model.transformer.compile()
+        model.compile()
     world = World(rank=0, size=1, local_rank=0, device=torch.device("cpu"))
 
     def step() -> object:

@@ -91,7 +91,7 @@ class Run:
             self._say(f"{self.folder.path} is finished: step {self.state.step:,} of {self.options.max_train_steps:,}")
             return
         if self.options.compile:
-            self.model.transformer.compile()
+            self.model.compile()
         trained: GPT2 | DistributedDataParallel = self.model
         if self.world.size > 1:
             trained = DistributedDataParallel(self.model, gradient_as_bucket_view=True)

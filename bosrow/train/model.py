@@ -133,7 +133,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Tokens to hidden states; the part that torch.compile takes."""
+    """Tokens to hidden states."""
 
     def __init__(self, config: ModelConfig, recompute: bool) -> None:
         super().__init__()

@@ -22,7 +22,8 @@ def sample_tokens(model: GPT2, start: list[int], tokens: int, seed: int, *, top_
     model.eval()
     for _ in range(tokens):
         context = torch.tensor([ids[-model.config.seq_len :]], device=device)
-        values, choices = (model(context)[0, -1].float() / 0.8).topk(min(top_k, model.config.vocab_size))
+        # forward() is never the compiled model, which would be compiled anew as the context grows
+        values, choices = (model.forward(context)[0, -1].float() / 0.8).topk(min(top_k, model.config.vocab_size))
         drawn = torch.multinomial(values.softmax(0).cpu(), 1, generator=generator)
         ids.append(int(choices[drawn]))
     model.train(training)
