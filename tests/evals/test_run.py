@@ -93,7 +93,10 @@ def test_any_number_of_ranks_and_any_batch_size_give_the_same_scores(workplace, 
     torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", "--standalone", "-m", "bosrow"]
     command = arguments(workplace, "hellaswag,ewok", "--out", together, "--batch_size", 3)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *torchrun, *command], check=True, capture_output=True, timeout=200, env=environment)
+    done = subprocess.run(
+        [sys.executable, *torchrun, *command], capture_output=True, text=True, timeout=200, env=environment
+    )
+    assert done.returncode == 0, done.stderr
     for name in ("items_hellaswag.jsonl", "items_ewok.jsonl"):
         for one, other in zip(lines_of(alone / name), lines_of(together / name), strict=True):
             assert other["logprobs"] == pytest.approx(one["logprobs"], rel=1e-6)
