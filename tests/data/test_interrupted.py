@@ -268,8 +268,9 @@ def test_a_complete_data_set_is_left_as_it_is(tmp_path):
 def test_a_run_whose_files_were_changed_from_outside_does_not_go_on(tmp_path, corpus):
     command = [*corpus, *TWO_WORKERS, "--shard_rows", "50", "--out_dir", str(tmp_path / "out")]
     process = start(*command)
-    while not (tmp_path / "out" / "train_000002.bin").exists() and process.poll() is None:
-        time.sleep(0.01)
+    state = tmp_path / "out" / "state.bin"
+    while not (state.exists() and b"train_000001.bin" in state.read_bytes()) and process.poll() is None:
+        time.sleep(0.01)  # until the first shard is recorded as complete
     process.kill()
     process.communicate()
     for path, change in (("train_000000.bin", "missing"), ("provenance/train_000000.parquet", "shorter")):
