@@ -93,7 +93,8 @@ class ShardWriter:
     def _write_block(self) -> AppendFile:
         if self._file is None:
             self._file = AppendFile(self.folder / self.name)
-        self._file.write(self._block[: self._waiting].data)
-        self._block, self._other_block = self._other_block, self._block
-        self._waiting = 0
+        if self._waiting:
+            self._file.write(self._block[: self._waiting].data)
+            self._block, self._other_block = self._other_block, self._block
+            self._waiting = 0
         return self._file
