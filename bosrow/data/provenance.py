@@ -167,7 +167,6 @@ class DocumentLog:
         if self._open is None:
             self._open = RecordFile(self._path("documents"), DOCUMENT)
             self._ids = AppendFile(self._path("ids")) if self.with_ids else None
-            self._lines = 0
         self._lines += 1
         self._waiting.append((*place, tokens, SPLIT_CODES[split]))
         if self._ids:
@@ -192,6 +191,7 @@ class DocumentLog:
             self._ids.close()
             self.outdated.append(self._ids.path)
         self._open = self._ids = None
+        self._lines = 0
 
     def _flush(self) -> None:
         """Hand all lines to the operating system."""
@@ -230,7 +230,7 @@ class DocumentLog:
                 self._ids.sync()
         return {
             "closed": [asdict(info) for info in self.closed],
-            "records": self._lines if self._open is not None else 0,
+            "records": self._lines,
             "ids_bytes": self._ids.length if self._ids else 0,
         }
 
