@@ -288,7 +288,7 @@ class Run:
             for path in log.outdated:
                 path.unlink()
             log.outdated.clear()
-        gc.collect()
+        gc.collect(1)  # what is new since the last time
 
     def _check_ledgers(self) -> None:
         """Raise BosrowError unless every token and document is accounted for."""
