@@ -65,7 +65,7 @@ def estimate_memory(
         optimizer_moments=2 * weights,
         low_precision_weights=weights // 2 if dtype != torch.float32 else 0,
         activations=activation_bytes(config, tokens, dtype, recompute=recompute),
-        head_and_loss=embedding + max(chunk, embedding) + 3 * 4 * tokens * config.n_embd,
+        head_and_loss=embedding + chunk + 3 * 4 * tokens * config.n_embd,
         cuda_context=CUDA_CONTEXT if cuda else 0,
     )
 

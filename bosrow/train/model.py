@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bosrow.errors import OptionError
 from bosrow.train.cross_entropy import linear_cross_entropy, token_losses
+from bosrow.train.tied_embedding import tied_embedding
 
 EMBEDDING = "transformer.wte.weight"
 VOCAB_MULTIPLE = 128
@@ -147,8 +148,13 @@ class Transformer(nn.Module):
         self, tokens: torch.Tensor, positions: torch.Tensor | None = None, visible: torch.Tensor | None = None
     ) -> torch.Tensor:
         """States (B, T, C). `positions` (B, T) and `visible` (B, T, T) replace plain order and causal attention."""
-        places = self.wpe.weight[: tokens.shape[1]] if positions is None else self.wpe(positions)
-        x = self.wte(tokens) + places  # (B, T, C)
+        return self.states(self.wte(tokens), positions, visible)
+
+    def states(
+        self, x: torch.Tensor, positions: torch.Tensor | None = None, visible: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The same for embedded tokens `x` (B, T, C)."""
+        x = x + (self.wpe.weight[: x.shape[1]] if positions is None else self.wpe(positions))
         for block in self.h:
             if self.recompute and self.training:
                 x = checkpoint(block, x, visible, use_reentrant=False)
@@ -172,22 +178,19 @@ class GPT2(nn.Module):
 
     def forward(self, tokens: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (B, T, vocab_size) for `tokens` (B, T), or with `targets` (B, T) their mean loss, an fp32 scalar."""
-        hidden = self.transformer(tokens)  # (B, T, C)
+        weight = self.transformer.wte.weight
         if targets is None:
-            return F.linear(hidden, self.transformer.wte.weight[: self.config.vocab_size])
-        return linear_cross_entropy(*self._head(hidden, targets))
+            return F.linear(self.transformer(tokens), weight[: self.config.vocab_size])
+        x, head = tied_embedding(tokens, weight)
+        hidden = self.transformer.states(x).flatten(0, 1)
+        return linear_cross_entropy(hidden, head, targets.flatten(), self.config.vocab_size)
 
     @torch.no_grad()
     def token_losses(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss of each target in nats, (B, T), fp32."""
-        hidden = self.transformer(tokens)
-        return token_losses(*self._head(hidden, targets)).view_as(targets)
-
-    def _head(
-        self, hidden: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-        weight = self.transformer.wte.weight
-        return hidden.reshape(-1, self.config.n_embd), weight, targets.reshape(-1), self.config.vocab_size
+        hidden = self.transformer(tokens).flatten(0, 1)
+        losses = token_losses(hidden, self.transformer.wte.weight, targets.flatten(), self.config.vocab_size)
+        return losses.view_as(targets)
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bosrow.errors import UserError
 from bosrow.train import load_model
@@ -66,6 +67,24 @@ def test_the_loss_in_pieces_is_the_usual_loss_and_so_are_its_gradients(tokens):
         gradients.append({name: p.grad.clone() for name, p in model.named_parameters()} | {"loss": logits_loss})
     for name in gradients[0]:
         torch.testing.assert_close(gradients[0][name], gradients[1][name], atol=1e-6, rtol=1e-4)
+
+
+def test_the_two_uses_of_the_embedding_share_one_gradient():
+    model = GPT2(TINY)
+    weight = model.transformer.wte.weight
+    made = set()
+
+    class SeeGradients(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            result = operation(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.shape == weight.shape:
+                made.add(result.data_ptr())
+            return result
+
+    loss = model(random_tokens(TINY, 2, 8), random_tokens(TINY, 2, 8))
+    with SeeGradients():
+        loss.backward()
+    assert made == {weight.grad.data_ptr()}
 
 
 def test_losses_of_tokens_average_to_the_loss():
