@@ -55,7 +55,7 @@ def bosrow_loop(shape: str, dtype: str, compiled: bool) -> Callable[[], object]:
     def step() -> object:
         return optimizer_step(
             model, optimizer, torch.randint(VOCAB_SIZE, (2, rows, length)).unbind(), micro_batch_size=rows,
-            learning_rate=ADAMW["lr"], grad_clip=1.0, dtype=getattr(torch, dtype), world=world, stop_asked=False,
+            learning_rate=ADAMW["lr"], grad_clip=1.0, dtype=getattr(torch, dtype), world=world, stop_asked=bool,
         )  # fmt: skip
 
     return step

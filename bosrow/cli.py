@@ -86,6 +86,9 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return the exit status (DESIGN: 0 done, 1 machine, 2 user, 75 interrupted)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):  # closed by who called us
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (it stays open)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):

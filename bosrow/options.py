@@ -11,8 +11,11 @@ gives `bosrow verify [--json] data_dir`. A default stands in the field alone, a 
 
 import argparse
 import dataclasses
+import math
 import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from bosrow.errors import OptionError
 
 
 def option(
@@ -32,6 +35,13 @@ def same_as(options: type, name: str) -> Any:
     """A field like `name` of another options class: its default, its help, its flag, written once."""
     (field,) = (field for field in dataclasses.fields(options) if field.name == name)
     return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
+def require_finite(options: Any) -> None:
+    """Raise OptionError if a number among `options` is not finite."""
+    for name, value in vars(options).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OptionError(f"--{name} is {value}; a finite number is required")
 
 
 def parser_for(options: type, prog: str, description: str) -> argparse.ArgumentParser:

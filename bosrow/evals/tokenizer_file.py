@@ -25,7 +25,7 @@ def tokenizer_of(folder: Path, vocab_size: int, asked: str | None) -> Tokenizer:
     if asked is not None:
         tokenizer = open_tokenizer(asked)
     elif (folder / TOKENIZER_FILE).is_file():
-        tokenizer = FileTokenizer(folder / TOKENIZER_FILE, bos_token_id=_bos_token_id(folder))
+        tokenizer = FileTokenizer((folder / TOKENIZER_FILE).resolve(), bos_token_id=_bos_token_id(folder))
     elif vocab_size == GPT2_VOCAB_SIZE:
         tokenizer = load_tokenizer()
     else:
@@ -44,7 +44,7 @@ def tokenizer_of(folder: Path, vocab_size: int, asked: str | None) -> Tokenizer:
 def _bos_token_id(folder: Path) -> int:
     path = folder / "config.json"
     try:
-        fields: dict[str, Any] = parse_json(read_untrusted(path), str(path))
+        fields: dict[str, Any] = parse_json(read_untrusted(path.resolve()), str(path))
     except DataSetError as error:
         raise UserError(str(error)) from None
     found = fields.get("bos_token_id")

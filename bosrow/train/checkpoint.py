@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from bosrow.errors import DataSetError, UserError
+from bosrow.errors import DataSetError, MachineError, UserError
 from bosrow.files import parse_json, read_untrusted, replace_file, sha256_of, sync_folder
 from bosrow.train.model import GPT2
 from bosrow.train.pretrained import CONFIG, WEIGHTS, config_json, load_weights
@@ -33,7 +34,7 @@ SCHEMA = 1
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
 NAME = re.compile(r"ckpt_(periodic|final)_step(\d{7,})")
-UNFINISHED, DOOMED = ".unfinished_", ".doomed_"
+UNFINISHED, DOOMED, DAMAGED = ".unfinished_", ".doomed_", "damaged_"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 Kind = Literal["periodic", "final"]
@@ -45,6 +46,7 @@ class RunState:
 
     step: int = 0
     skipped_steps: int = 0  # of these, steps that changed no weight since something was not finite
+    tokens_per_rank: int = 0  # that a rank has read which was there from the beginning
     evaluated: bool = True  # False: stopped before the evaluations due at `step`, which a resumed run does first
 
 
@@ -59,28 +61,31 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint of `model` and `optimizer` to `run_dir`, with a copy of `tokenizer_file`.
 
-    `identity` is what must be equal to go on from it.
+    `identity` is what must be equal to go on from it. Raises MachineError if the disk is full; then nothing is left.
     """
-    folder = run_dir / f"ckpt_{kind}_step{state.step:07d}"
+    folder = folder_of(run_dir, kind, state.step)
     unfinished = run_dir / f"{UNFINISHED}{folder.name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    replace_file(unfinished / CONFIG, config_json(model.config))
-    _save_tensors(unfinished / WEIGHTS, model.stored(lambda parameter: parameter.detach()))
-    _save_tensors(unfinished / OPTIMIZER, _moments(model, optimizer))
-    names = [CONFIG, WEIGHTS, OPTIMIZER]
-    if tokenizer_file is not None:
-        names.append(tokenizer_file.name)
-        replace_file(unfinished / tokenizer_file.name, tokenizer_file.read_bytes())
-    files = {
-        name: {"bytes": (unfinished / name).stat().st_size, "sha256": sha256_of(unfinished / name).hexdigest()}
-        for name in names
-    }
-    content = {"schema": SCHEMA, "run": asdict(state), "identity": identity, "files": files}
-    replace_file(unfinished / STATE, json.dumps(content | {"seal": _seal(content)}, indent=2).encode() + b"\n")
-    sync_folder(unfinished)
-    if folder.exists():  # a damaged one that was passed over
-        _remove(folder)
+    try:
+        replace_file(unfinished / CONFIG, config_json(model.config))
+        _save_tensors(unfinished / WEIGHTS, model.stored(lambda parameter: parameter.detach()))
+        _save_tensors(unfinished / OPTIMIZER, _moments(model, optimizer))
+        if tokenizer_file is not None:
+            replace_file(unfinished / tokenizer_file.name, tokenizer_file.read_bytes())
+        files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path).hexdigest()}
+            for path in sorted(unfinished.iterdir())
+        }
+        content = {"schema": SCHEMA, "run": asdict(state), "identity": identity, "files": files}
+        replace_file(unfinished / STATE, json.dumps(content | {"seal": _seal(content)}, indent=2).encode() + b"\n")
+        sync_folder(unfinished)
+    except (SafetensorError, MachineError, OSError) as error:
+        shutil.rmtree(unfinished)
+        raise MachineError(
+            f"{folder} cannot be written ({error}); make room and give the same command again, "
+            "which goes on from the checkpoint before"
+        ) from error
     os.rename(unfinished, folder)
     sync_folder(run_dir)
     return folder
@@ -113,33 +118,60 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
+def folder_of(run_dir: Path, kind: Kind, step: int) -> Path:
+    """Where the checkpoint of `step` stands."""
+    return run_dir / f"ckpt_{kind}_step{step:07d}"
+
+
+def kind_and_step(folder: Path) -> tuple[Kind, int]:
+    """The inverse of `folder_of`."""
+    match = NAME.fullmatch(folder.name)
+    assert match is not None
+    return ("final" if match[1] == "final" else "periodic"), int(match[2])
+
+
 def checkpoints(run_dir: Path) -> list[Path]:
-    """The checkpoint folders of a run, newest first."""
-    found = [(int(match[2]), folder) for folder in run_dir.iterdir() if (match := NAME.fullmatch(folder.name))]
-    return [folder for _, folder in sorted(found, reverse=True)]
+    """The checkpoint folders of a run, newest first; of one step the final one."""
+    found = [folder for folder in run_dir.iterdir() if NAME.fullmatch(folder.name)]
+    return sorted(found, key=lambda folder: (kind_and_step(folder)[1], kind_and_step(folder)[0] == "final"))[::-1]
 
 
 def newest_valid(run_dir: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that is whole; `warn` is told of each damaged one that is passed over."""
+    """The newest checkpoint that is whole; `warn` is told of each damaged one that is passed over.
+
+    Raises UserError if one that is not damaged is of another bosrow.
+    """
     for folder in checkpoints(run_dir):
         try:
             read_state(folder, check_files=True)
-        except UserError as error:
+        except (DataSetError, OSError) as error:
             warn(f"passing over a damaged checkpoint: {error}")
         else:
             return folder
     return None
 
 
+def set_newer_aside(folder: Path) -> None:
+    """Rename the damaged checkpoints that were passed over for `folder`, so that no later one is counted as theirs."""
+    found = checkpoints(folder.parent)
+    for damaged in found[: found.index(folder)]:
+        aside = damaged.with_name(DAMAGED + damaged.name)
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(damaged, aside)
+
+
 def read_state(folder: Path, *, check_files: bool) -> tuple[RunState, dict[str, Any]]:
-    """The run's state and identity of a checkpoint. Raises DataSetError if anything in it is not as it was written."""
+    """The run's state and identity of a checkpoint.
+
+    Raises DataSetError if anything in it is not as it was written, UserError if another bosrow wrote it.
+    """
     path = folder / STATE
     content = parse_json(read_untrusted(path), str(path))
     seal = content.pop("seal", None)
-    if content.get("schema") != SCHEMA:
-        raise DataSetError(f"{path} has schema {content.get('schema')}; this bosrow reads schema {SCHEMA}")
     if seal != _seal(content):
         raise DataSetError(f"{path} does not match its own checksum; it was damaged or edited")
+    if content.get("schema") != SCHEMA:
+        raise UserError(f"{path} has schema {content.get('schema')}; this bosrow reads schema {SCHEMA}")
     for name, file in content["files"].items() if check_files else ():
         if not (folder / name).is_file() or (folder / name).stat().st_size != file["bytes"]:
             raise DataSetError(f"{folder / name} is missing or not of its {file['bytes']:,} bytes")
@@ -161,13 +193,12 @@ def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> 
     return state
 
 
-def require_same_identity(folder: Path, here: dict[str, Any]) -> None:
+def require_same_identity(folder: Path, here: dict[str, Any], there: dict[str, Any]) -> None:
     """Raise UserError with the differences if `folder` belongs to a run of other data, model or training options."""
-    _, there = read_state(folder, check_files=False)
     names = [name for name in here | there if here.get(name) != there.get(name)]
     if not names:
         return
-    table = [("", "this command", "the checkpoint")]
+    table = [("", "this command", "the run there")]
     table += [(name, str(here.get(name)), str(there.get(name))) for name in names]
     widths = [max(len(line[column]) for line in table) for column in (0, 1)]
     lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in table]

@@ -45,7 +45,7 @@ def choose_device(asked: str, local_rank: int, local_world_size: int) -> torch.d
 def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
     """Precision of matrix products: bfloat16 on GPUs that have it, unless something else was asked for."""
     if asked == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float32
     return torch.bfloat16 if asked == "bfloat16" else torch.float32
 
 

@@ -41,6 +41,10 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def any(self, value: bool) -> bool:
+        """Whether it is true on any rank."""
+        return bool(self.sum(torch.tensor(float(value), device=self.device)))
+
     def from_main(self, values: list[int]) -> list[int]:
         """The main rank's `values`, on every rank."""
         shared = torch.tensor(values, dtype=torch.int64, device=self.device)

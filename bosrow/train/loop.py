@@ -16,10 +16,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bosrow.data.manifest import TOKENIZER_FILE
 from bosrow.data.mixture import MixedRows
+from bosrow.data.row_text import printable
 from bosrow.data.rows import Rows
-from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError
+from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError, UserError
 from bosrow.evals.in_training import TrainingEvaluations
-from bosrow.lock import folder_lock
+from bosrow.lock import Hold, folder_lock
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, RunState
 from bosrow.train.curve import draw_curve
@@ -33,7 +34,7 @@ from bosrow.train.optimizer import StepResult, make_optimizer, optimizer_step
 from bosrow.train.options import TrainOptions
 from bosrow.train.pretrained import load_weights
 from bosrow.train.progress import Progress
-from bosrow.train.run_folder import EXPOSURES, RunFolder
+from bosrow.train.run_folder import EXPOSURES, RUN_CONFIG, SAMPLES, SCALARS, RunFolder
 from bosrow.train.samples import sample_text
 from bosrow.train.schedule import learning_rate
 from bosrow.train.setup import Setup
@@ -62,7 +63,7 @@ def train(options: TrainOptions) -> None:
             stop = stack.enter_context(StopRequest())
             if world.is_main:
                 run.folder.path.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(folder_lock(run.folder.path))
+                run.hold = stack.enter_context(folder_lock(run.folder.path))
             run.go(stop)
 
 
@@ -76,6 +77,7 @@ class Run:
         self.plan = self.setup.plan
         self.folder = RunFolder(self.setup.run_dir)
         self.state = RunState()
+        self.hold: Hold | None = None  # the main rank's, of the folder
 
     def go(self, stop: StopRequest) -> None:
         """Train from the newest checkpoint to the last step, or until `stop`."""
@@ -124,7 +126,7 @@ class Run:
             return
         attempt = attempt_step(
             self.model,
-            seq_len=self.options.seq_len,
+            self.plan,
             vocab_size=self.setup.config.vocab_size,
             device=self.world.device,
             dtype=self.setup.dtype,
@@ -141,32 +143,43 @@ class Run:
 
     def _resume(self) -> None:
         """Go on from the newest valid checkpoint, which the main rank chooses; cut the records back to it."""
-        chosen = -1
+        path, newest = self.folder.path, None
         if self.world.is_main:
-            chosen = self._newest_checkpoint_number()
-        (chosen,) = self.world.from_main([chosen])
-        if chosen >= 0:
-            folder = checkpoint.checkpoints(self.folder.path)[chosen]
-            checkpoint.require_same_identity(folder, self.setup.identity)
+            newest = self._newest_checkpoint()
+        kind, step = checkpoint.kind_and_step(newest) if newest else ("periodic", -1)
+        final, step = self.world.from_main([kind == "final", step])
+        recorded = self.folder.recorded_identity()
+        if recorded is not None:
+            checkpoint.require_same_identity(path, self.setup.identity, recorded)
+        if step >= 0:
+            folder = checkpoint.folder_of(path, "final" if final else "periodic", step)
+            _, bound_to = checkpoint.read_state(folder, check_files=False)
+            checkpoint.require_same_identity(folder, self.setup.identity, bound_to)
             self.state = checkpoint.load_checkpoint(folder, self.model, self.optimizer)
             self._say(f"going on from {folder}")
+            if self.world.is_main:
+                checkpoint.set_newer_aside(folder)
+        elif recorded is not None:
+            self._say(f"{path} has no checkpoint yet; starting from step 0")
         if self.world.is_main:
-            self.folder.cut_back(self.state.step)
+            self.folder.cut_back(self.state.step, evaluated=self.state.evaluated)
         self.world.wait_for_all()
 
-    def _newest_checkpoint_number(self) -> int:
-        """Which of the run folder's checkpoints to go on from; -1 for none."""
+    def _newest_checkpoint(self) -> Path | None:
+        """The run folder's checkpoint to go on from."""
         path = self.folder.path
-        used = checkpoint.checkpoints(path)
-        if self.options.resume == "off" and (used or (path / "scalars.jsonl").exists()):
+        found = checkpoint.checkpoints(path)
+        if self.options.resume == "off" and (found or (path / SCALARS).exists()):
             raise OptionError(f"--resume off: {path} holds a run already; remove it, or choose another --run_dir")
         newest = checkpoint.newest_valid(path, lambda text: self._say(f"warning: {text}"))
-        return used.index(newest) if newest is not None else -1
+        if found and newest is None:
+            raise UserError(f"all {len(found)} checkpoints in {path} are damaged; start anew in another --run_dir")
+        return newest
 
     def _open_records(self, stack: ExitStack) -> None:
         """config.json and, where asked for, trackers that are closed with `stack`; on the main rank."""
         config = self.setup.described(self.plan)
-        self.folder.write_json("config.json", config)
+        self.folder.write_json(RUN_CONFIG, config)
         self.folder.trackers = open_trackers(self.options, self.folder.path, self.state.step, config)
         for tracker in self.folder.trackers:
             stack.callback(tracker.close)
@@ -203,22 +216,26 @@ class Run:
                 grad_clip=options.grad_clip,
                 dtype=self.setup.dtype,
                 world=self.world,
-                stop_asked=stop.asked,
+                stop_asked=lambda: stop.asked,
             )
+            stopping = result.stop_asked or (self.world.size == 1 and stop.asked)
             self.state = replace(
                 self.state,
                 step=self.state.step + 1,
                 skipped_steps=self.state.skipped_steps + (not result.finite),
-                evaluated=not result.stop_asked,
+                tokens_per_rank=self.state.tokens_per_rank + self.plan.rows_per_rank * self.plan.seq_len,
+                evaluated=not stopping,
             )
             self._record(result, rate, waited, time.monotonic() - began, meta)
             if not result.finite:
                 self._skipped(result)
-            if result.stop_asked:
+            if stopping:
                 self._interrupted()
-            self._evaluate()
+            ended = self.state.step == options.max_train_steps
+            if self._evaluate() and not ended and self.world.any(stop.asked):
+                self._interrupted()
             if self._due(options.save_every):
-                self._save("final" if self.state.step == options.max_train_steps else "periodic")
+                self._save("final" if ended else "periodic")
 
     def _batches(self) -> Batches:
         return Batches(
@@ -276,7 +293,7 @@ class Run:
             )
             self.progress.step(step, result.loss, speed)
         if meta is not None and self._due(self.options.exposure_every):
-            local = {"tokens_seen_local_total": step * plan.rows_per_rank * plan.seq_len}
+            local = {"tokens_seen_local_total": self.state.tokens_per_rank}
             self.folder.append(
                 f"{EXPOSURES}/exposures_rank{self.world.rank:04d}.jsonl",
                 {"step": step, "rank": self.world.rank, **seen, **local, "micro_batches": self._exposure(meta)},
@@ -296,13 +313,14 @@ class Run:
         if count > most:
             raise MachineError(
                 f"{what}; {most} steps that were not finite are stepped over at most (--max_skipped_steps). "
-                f"The last checkpoint in {self.folder.path} has finite weights; try a lower --learning_rate from it"
+                f"Weights in {self.folder.path} are finite: a new run may start from a checkpoint there, with "
+                "--init_from CHECKPOINT, another --run_dir and a lower --learning_rate"
             )
         if self.world.is_main:
             self.progress.note(f"warning: {what}; no weight was changed ({count} of at most {most} such steps)")
 
-    def _evaluate(self) -> None:
-        """Whatever is due after the present step, on all ranks: validation, samples, curve."""
+    def _evaluate(self) -> bool:
+        """Whatever is due after the present step, on all ranks: validation, samples, curve. False: nothing was."""
         step = self.state.step
         found: dict[str, Any] = {}
         if self._due(self.options.eval_every) and self.setup.val_rows is not None:
@@ -315,12 +333,17 @@ class Run:
             records=self.folder if self.world.is_main else None,
         )
         self.state = replace(self.state, evaluated=True)
-        if not self.world.is_main:
-            return
-        if self._due(self.options.sample_every):
-            self._sample()
-        if not found and not self._due(self.options.eval_every):
-            return
+        sample, drawn = self._due(self.options.sample_every), bool(found) or self._due(self.options.eval_every)
+        if self.world.is_main:
+            if sample:
+                self._sample()
+            if drawn:
+                self._draw(found)
+        return sample or drawn
+
+    def _draw(self, found: dict[str, Any]) -> None:
+        """Add what evaluations found to step_metrics.json, and draw the curve."""
+        step = self.state.step
         records = self.folder.read_scalars()
         last = [record for record in records if record["type"] == "scalars"][-1]
         self.folder.step_metrics(
@@ -347,13 +370,16 @@ class Run:
         seed = self.options.seed + self.state.step
         text = sample_text(self.model, self.setup.data.data_dir, self.setup.data.manifest, seed)
         if text is not None:
-            self.progress.note(f"step {self.state.step:,}  the model writes: {text}")
+            self.folder.append(SAMPLES, {"step": self.state.step, "text": text})
+            self.progress.note(f"step {self.state.step:,}  the model writes: {printable(text)}")
 
     def _save(self, kind: Kind) -> None:
         """Write a checkpoint on the main rank; what it counts on is made durable before."""
         self.folder.sync()
-        if not self.world.is_main:
+        self.world.wait_for_all()
+        if self.hold is None:
             return
+        self.hold.check()
         folder = checkpoint.save_checkpoint(
             self.folder.path, kind, self.model, self.optimizer, self.state, self.setup.identity, self._tokenizer_file()
         )

@@ -12,6 +12,7 @@ import torch
 
 from bosrow.errors import MachineError
 from bosrow.train.cross_entropy import MIN_CHUNK
+from bosrow.train.device import autocast
 from bosrow.train.model import VOCAB_MULTIPLE, ModelConfig
 from bosrow.train.schedule import BatchPlan
 
@@ -93,18 +94,27 @@ def _succeeds(attempt: Callable[[int], None], micro_batch_size: int) -> bool:
 
 
 def attempt_step(
-    model: torch.nn.Module, *, seq_len: int, vocab_size: int, device: torch.device, dtype: torch.dtype
+    model: torch.nn.Module,
+    plan: BatchPlan,
+    *,
+    vocab_size: int,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Callable[[int], None]:
-    """An attempt for `fitting_plan`: forward and backward on `device` with the optimizer's moments in place."""
+    """An attempt for `fitting_plan`: forward and backward on `device` with the optimizer's moments in place.
+
+    From its second micro batch on, a step has gradients beside the activations.
+    """
 
     def attempt(micro_batch_size: int) -> None:
         torch.cuda.empty_cache()
         moments = [torch.empty_like(parameter) for parameter in model.parameters() for _ in range(2)]
-        tokens = torch.arange(micro_batch_size * seq_len, device=device).view(-1, seq_len) % vocab_size
+        tokens = torch.arange(micro_batch_size * plan.seq_len, device=device).view(-1, plan.seq_len) % vocab_size
         try:
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                loss = model(tokens, tokens)
-            loss.backward()
+            for _ in range(min(2, plan.rows_per_rank // micro_batch_size)):
+                with autocast(device, dtype):
+                    loss = model(tokens, tokens)
+                loss.backward()
         finally:
             del moments
             model.zero_grad(set_to_none=True)

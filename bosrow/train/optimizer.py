@@ -6,6 +6,7 @@ once a step.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ def optimizer_step(
     grad_clip: float,
     dtype: torch.dtype,
     world: World,
-    stop_asked: bool,
+    stop_asked: Callable[[], bool],  # looked at as late as it can be
 ) -> StepResult:
     """Take one optimizer step on `tokens`, in micro batches; see the module's promise."""
     micro_batches = list(zip(*(part.split(micro_batch_size) for part in tokens), strict=True))
@@ -70,7 +71,7 @@ def optimizer_step(
     grad_norm = torch.nn.utils.get_total_norm(gradients)
     if grad_clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, grad_clip, grad_norm)
-    asked = torch.full_like(grad_norm, float(stop_asked))
+    asked = torch.full_like(grad_norm, float(stop_asked()))
     own = torch.stack([torch.stack(losses).mean(), losses[-1], (~grad_norm.isfinite()).float(), asked])
     shared = world.sum(own)
     param_norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])

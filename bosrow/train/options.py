@@ -6,7 +6,7 @@ from typing import Literal
 
 from bosrow.errors import OptionError
 from bosrow.evals.options import TrainingEvaluationOptions
-from bosrow.options import option
+from bosrow.options import option, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class TrainOptions(TrainingEvaluationOptions):
     save_every: int = option(2000, help="steps between checkpoints")
     keep_checkpoints: int = option(3, help="newest checkpoints that are kept; 0: all")
     exposure_every: int = option(100, help="steps between records of which rows each rank has read")
-    sample_every: int = option(0, help="steps between samples of generated text")
+    sample_every: int = option(2000, help="steps between samples of generated text")
     tensorboard: bool = option(False, help="write TensorBoard events too (extra 'tensorboard')")
     wandb: str | None = option(None, metavar="PROJECT", help="log to this Weights & Biases project too (extra 'wandb')")
     dry_run: bool = option(False, help="print what would run, and leave")
@@ -67,6 +67,7 @@ class TrainOptions(TrainingEvaluationOptions):
         super().__post_init__()
         if isinstance(self.data_dir, str | Path):  # one will do in Python
             object.__setattr__(self, "data_dir", (str(self.data_dir),))
+        require_finite(self)
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise OptionError(f"--{name} is {getattr(self, name)}; more than 0 is required")

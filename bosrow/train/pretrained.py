@@ -59,7 +59,7 @@ def read_config(folder: Path) -> ModelConfig:
     if not path.is_file():
         raise UserError(f"{folder} has no {CONFIG}; a model folder in Hugging Face's format is required")
     try:
-        fields = parse_json(read_untrusted(path), str(path))
+        fields = parse_json(read_untrusted(path.resolve()), str(path))  # a cache of the Hub holds links
     except DataSetError as error:
         raise UserError(str(error)) from None
     for name, required in REQUIRED.items():

@@ -8,16 +8,19 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bosrow.files import replace_file
+from bosrow.evals.in_training import EWOK_ITEMS, HELLASWAG_METRICS
+from bosrow.files import parse_json, read_untrusted, replace_file
 from bosrow.train.model import ModelConfig
 from bosrow.train.options import TrainOptions
 from bosrow.train.trackers import Tracker
 
+RUN_CONFIG = "config.json"
 SCALARS = "scalars.jsonl"
+SAMPLES = "samples.jsonl"
 STEP_METRICS = "step_metrics.json"
 EXPOSURES = "exposures"
 
@@ -79,14 +82,24 @@ class RunFolder:
                 os.fsync(file.fileno())
         self._written.clear()
 
-    def cut_back(self, step: int) -> None:
-        """Remove everything that was recorded after `step`, in the files of all ranks, and torn lines."""
-        for path in [*self.path.glob("*.jsonl"), *self.path.glob(f"{EXPOSURES}/*.jsonl")]:
-            kept = [line for line, record in _lines(path) if record["step"] <= step]
-            replace_file(path, "".join(kept).encode())
+    def recorded_identity(self) -> dict[str, Any] | None:
+        """What the run of this folder is bound to, as its last start wrote it down; None before the first."""
+        path = self.path / RUN_CONFIG
+        return parse_json(read_untrusted(path), str(path)).get("identity") if path.exists() else None
+
+    def cut_back(self, step: int, *, evaluated: bool) -> None:
+        """Remove what was recorded after `step`, by all ranks; if not `evaluated`, what evaluations said of it too."""
+        last_evaluation = step if evaluated else step - 1
+        for path in self.path.glob(f"{EXPOSURES}/*.jsonl"):
+            _keep(path, lambda record: record["step"] <= step)
+        for name in (SCALARS, SAMPLES, HELLASWAG_METRICS, EWOK_ITEMS):
+            _keep(
+                self.path / name,
+                lambda record: record["step"] <= (step if record.get("type") == "scalars" else last_evaluation),
+            )
         path = self.path / STEP_METRICS
         if path.exists():
-            entries = [entry for entry in json.loads(path.read_bytes()) if entry["step"] <= step]
+            entries = [entry for entry in json.loads(path.read_bytes()) if entry["step"] <= last_evaluation]
             replace_file(path, json.dumps(entries, indent=1).encode() + b"\n")
 
     def read_scalars(self) -> list[dict[str, Any]]:
@@ -94,9 +107,20 @@ class RunFolder:
         return [record for _, record in _lines(self.path / SCALARS)]
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Complete lines and their records; a kill may have left half a line at the end."""
-    with open(path, encoding="utf-8") as file:
+def _keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Remove the lines of `path`, if it is there, whose record is not wanted."""
+    if path.exists():
+        replace_file(path, *[line for line, record in _lines(path) if wanted(record)])
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Lines and their records, up to the first that is no record: a kill or a power cut may leave one at the end."""
+    with open(path, "rb") as file:
         for line in file:
-            if line.endswith("\n"):
-                yield line, json.loads(line)
+            try:
+                record = json.loads(line)
+            except ValueError:
+                return
+            if not line.endswith(b"\n"):
+                return
+            yield line, record

@@ -5,6 +5,7 @@ data sets' meta.json, one stat a shard.
 """
 
 import dataclasses
+import functools
 import sys
 from typing import Any
 
@@ -30,6 +31,8 @@ IDENTITY = (
     *("seed", "seq_len", "total_batch_tokens", "max_train_steps", "learning_rate", "warmup_iters"),
     *("learning_rate_decay_frac", "weight_decay", "beta1", "beta2", "grad_clip"),
 )
+
+SHAPE = ("vocab_size", "n_embd", "n_head", "n_layer")
 
 
 class Setup:
@@ -57,6 +60,7 @@ class Setup:
         options = self.options
         if options.init_from is not None:
             config = read_config(options.init_from)
+            self._require_no_other_shape(config)
         else:
             config = ModelConfig(
                 vocab_size=options.vocab_size or self.data.manifest.vocab_size,
@@ -70,13 +74,23 @@ class Setup:
         if config.vocab_size < needed:
             raise OptionError(
                 f"the model knows {config.vocab_size} words, but {', '.join(options.data_dir)} was made with a "
-                f"vocabulary of {needed}; use --vocab_size {needed}"
+                f"vocabulary of {needed}; use {'another model' if options.init_from else f'--vocab_size {needed}'}"
             )
         if config.seq_len < options.seq_len:
             raise OptionError(f"{options.init_from} knows {config.seq_len} positions, --seq_len is {options.seq_len}")
         return config
 
-    @property
+    def _require_no_other_shape(self, config: ModelConfig) -> None:
+        """Raise OptionError if the shape of --init_from is not what a flag asks for."""
+        for field in dataclasses.fields(self.options):
+            asked = getattr(self.options, field.name)
+            if field.name in SHAPE and asked not in (field.default, getattr(config, field.name)):
+                raise OptionError(
+                    f"--{field.name} is {asked}, but the model of --init_from {self.options.init_from} "
+                    f"has {getattr(config, field.name)}; leave the flag out"
+                )
+
+    @functools.cached_property  # once: the folder it started from may go while a run lasts
     def identity(self) -> dict[str, Any]:
         """What a checkpoint is bound to."""
         start = self.options.init_from
@@ -115,6 +129,7 @@ class Setup:
         return {
             "options": dataclasses.asdict(self.options) | {"data_dir": named[0] if len(named) == 1 else named},
             "model": dataclasses.asdict(self.config) | {"parameters": self.config.parameters},
+            "identity": self.identity,
             "batch": dataclasses.asdict(plan) | {"tokens_per_step": plan.tokens_per_step},
             "data": {
                 "fingerprint": self.fingerprint,

@@ -1,15 +1,22 @@
 """Real training runs for tests: a tiny model, in this process, in another one, or under torchrun."""
 
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
+import bosrow.train
 from bosrow.cli import main
 
 TIMING = ("timestamp", "tokens_per_second", "data_wait_seconds")
@@ -90,3 +97,50 @@ def rows_by_step(run_dir: Path) -> dict[int, list[tuple[int, str, int]]]:
                 places = zip(batch["positions"], batch["rows"], strict=True)
                 seen.setdefault(line["step"], []).extend((position, shard, row) for position, (shard, row) in places)
     return {step: sorted(places) for step, places in seen.items()}
+
+
+def metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Entries of step_metrics.json without their times; none if it is not there."""
+    path = run_dir / "step_metrics.json"
+    entries = json.loads(path.read_text()) if path.exists() else []
+    return [{name: value for name, value in entry.items() if name not in TIMING} for entry in entries]
+
+
+def assert_same_run(one: Path, other: Path, final: str) -> None:
+    """Bit for bit the same losses, norms, evaluations, rows and final weights."""
+    assert scalars(one) == scalars(other)
+    assert metrics(one) == metrics(other)
+    assert rows_by_step(one) == rows_by_step(other)
+    expected, found = (bosrow.train.load_model(folder / final)[0].state_dict() for folder in (one, other))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def checkpoint_names(run_dir: Path) -> list[str]:
+    """The folders whose names say that they are, or were, checkpoints."""
+    return sorted(path.name for path in run_dir.glob("*ckpt_*"))
+
+
+@contextmanager
+def before_call(monkeypatch: pytest.MonkeyPatch, name: str, number: int, action: Callable[[], None]) -> Iterator[None]:
+    """While it lasts, `action` happens before the `number`-th call of bosrow.train's function `name`."""
+    module, function = name.split(".")
+    original, numbers = getattr(getattr(bosrow.train, module), function), itertools.count(1)
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        if next(numbers) == number:
+            action()
+        return original(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"bosrow.train.{name}", watched)
+        yield
+
+
+def stop() -> None:
+    """SIGTERM to this process."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+def die() -> None:
+    """An end without a save."""
+    raise RuntimeError("the run dies here")

@@ -91,9 +91,10 @@ def test_a_token_is_merged_from_the_two_that_encoding_joins_at_last():
 
 def test_training_starts_from_what_was_exported(exported, tmp_path):
     data_dir = write_data_set(tmp_path / "data", vocab_size=61)
-    flags = "--max_train_steps 1 --eval_every 0 --save_every 0 --exposure_every 0"
+    model, config = load_model(exported)
+    shape = " ".join(f"--{name} {getattr(config, name)}" for name in ("vocab_size", "n_embd", "n_head", "n_layer"))
+    flags = f"--max_train_steps 1 --eval_every 0 --save_every 0 --exposure_every 0 {shape}"
     assert train_here(data_dir, tmp_path / "run", f"{flags} --init_from {exported}") == 0
-    model, _ = load_model(exported)
     from bosrow.train import make_dataloader
 
     x, y = next(iter(make_dataloader(data_dir, "train", 16, 16)))

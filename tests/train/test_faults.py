@@ -1,5 +1,6 @@
 """Numbers that are not finite, ranks that die, data that changes: agreed on, told, survived."""
 
+import json
 import math
 import os
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import command, losses, run, scalars, start, train_here, wait_for_step
+from running import before_call, command, losses, run, scalars, start, train_here, wait_for_step
 from synthetic import write_data_set
 
 from bosrow.train import load_model, loop
@@ -29,6 +30,32 @@ def test_a_loss_that_is_not_finite_on_one_rank_changes_no_weight_on_any(data_dir
     assert lines[3]["param_norm_l2"] == lines[4]["param_norm_l2"] == lines[5]["param_norm_l2"]
     assert all(math.isfinite(line["train_loss_opt_step_mean"]) for line in lines[5:])
     assert lines[6]["param_norm_l2"] != lines[5]["param_norm_l2"]
+
+
+def test_a_gradient_that_is_not_finite_under_a_finite_loss_changes_no_weight(data_dir, tmp_path, monkeypatch):
+    forward = GPT2.forward
+
+    def steep(self, *tokens):
+        """The same loss, whose gradient is infinite."""
+        loss = forward(self, *tokens)
+        loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    def from_here():
+        monkeypatch.setattr(GPT2, "forward", steep)
+
+    flags = "--max_train_steps 4 --save_every 2 --eval_every 0"
+    with before_call(monkeypatch, "loop.optimizer_step", 3, from_here):
+        assert train_here(data_dir, tmp_path, flags) == 0
+    lines = scalars(tmp_path)
+    assert [line["skipped"] for line in lines] == [False, False, True, True]
+    assert all(math.isfinite(line["train_loss_opt_step_mean"]) for line in lines)
+    assert [line["grad_norm_l2_preclip"] for line in lines[2:]] == [None, None]
+    before, after = (
+        load_model(tmp_path / name)[0].state_dict() for name in ("ckpt_periodic_step0000002", "ckpt_final_step0000004")
+    )
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert json.loads((tmp_path / "ckpt_final_step0000004" / "state.json").read_text())["run"]["skipped_steps"] == 2
 
 
 def test_too_many_such_steps_stop_the_run_and_never_reach_a_checkpoint(data_dir, tmp_path, monkeypatch, capsys):

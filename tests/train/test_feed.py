@@ -102,7 +102,7 @@ def test_a_step_reads_from_the_device_once(monkeypatch, micro_batch_size):
                 patch.setattr(torch.Tensor, name, counted(name))
             optimizer_step(
                 model, optimizer, (x, y), micro_batch_size=micro_batch_size, learning_rate=1e-3,
-                grad_clip=1.0, dtype=torch.float32, world=world, stop_asked=False,
+                grad_clip=1.0, dtype=torch.float32, world=world, stop_asked=bool,
             )  # fmt: skip
     assert waits == ["tolist"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bosrow.errors import MachineError
-from bosrow.train.memory import activation_bytes, estimate_memory, fitting_plan
+from bosrow.train.memory import activation_bytes, attempt_step, estimate_memory, fitting_plan
 from bosrow.train.model import GPT2, ModelConfig
 from bosrow.train.schedule import plan_batch
 
@@ -67,3 +67,20 @@ def test_a_device_without_room_for_one_row_is_told_plainly():
     asked = plan_batch(total_batch_tokens=512, micro_batch_size=4, seq_len=128, world_size=1)
     with pytest.raises(MachineError, match="too little memory for a single row"):
         fitting_plan(asked, attempt)
+
+
+@pytest.mark.parametrize(("micro_batch_size", "passes"), [(8, 1), (4, 2), (2, 2)])
+def test_a_step_that_accumulates_is_tried_with_gradients_beside_the_activations(micro_batch_size, passes):
+    with_gradients = []
+
+    class Seen(torch.nn.Linear):
+        def forward(self, tokens, targets):
+            assert tokens.shape == (micro_batch_size, 16)
+            with_gradients.append(self.weight.grad is not None)
+            return super().forward(tokens.float()).mean()
+
+    plan = plan_batch(total_batch_tokens=8 * 16, micro_batch_size=8, seq_len=16, world_size=1)
+    model = Seen(16, 4)
+    attempt_step(model, plan, vocab_size=61, device=torch.device("cpu"), dtype=torch.float32)(micro_batch_size)
+    assert with_gradients == [False, True][:passes]
+    assert model.weight.grad is None

@@ -140,6 +140,20 @@ def test_pickled_weights_are_refused(tmp_path):
         load_model(tmp_path)
 
 
+def test_a_folder_of_links_as_in_the_cache_of_the_hub_loads(tmp_path):
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    save_model(roughened(TINY), blobs)
+    for number, name in enumerate(("config.json", "model.safetensors")):
+        (blobs / name).rename(blobs / f"{number:064x}")
+        (snapshot / name).symlink_to(f"../../blobs/{number:064x}")
+    model, config = load_model(snapshot)
+    assert config == TINY
+    tokens = random_tokens(TINY, 2, 8)
+    torch.testing.assert_close(model(tokens), roughened(TINY)(tokens))
+
+
 def test_damaged_weights_are_refused(tmp_path):
     save_model(GPT2(TINY), tmp_path)
     weights = tmp_path / "model.safetensors"

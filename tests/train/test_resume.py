@@ -1,7 +1,5 @@
 """Stopped, killed, damaged, on other numbers of ranks: the run goes on as if nothing had happened."""
 
-import itertools
-import json
 import os
 import re
 import shutil
@@ -12,25 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from running import command, losses, read_lines, rows_by_step, run, scalars, start, train_here, wait_for_step
+from running import (
+    assert_same_run,
+    before_call,
+    checkpoint_names,
+    command,
+    die,
+    losses,
+    metrics,
+    read_lines,
+    rows_by_step,
+    run,
+    scalars,
+    start,
+    stop,
+    train_here,
+    wait_for_step,
+)
 from synthetic import write_data_set
 
 from bosrow.data.sampler import RowOrder
-from bosrow.train import load_model, loop
+from bosrow.train import loop
 
 HERE = Path(__file__).parent
-
-
-def weights(folder):
-    return load_model(folder)[0].state_dict()
-
-
-def assert_same_run(one: Path, other: Path, final: str) -> None:
-    """Bit for bit the same losses, norms, rows and final weights."""
-    assert scalars(one) == scalars(other)
-    assert rows_by_step(one) == rows_by_step(other)
-    expected, found = weights(one / final), weights(other / final)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_killed_at_50_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(data_dir, tmp_path):
@@ -87,24 +89,45 @@ def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_
     assert rows_by_step(tmp_path / "whole") == rows_by_step(tmp_path / "stopped")
 
 
-@pytest.mark.parametrize("stop_at", [3, 4, 8])
-def test_evaluations_that_a_stop_left_out_are_made_up_for(data_dir, tmp_path, monkeypatch, stop_at):
+@pytest.mark.parametrize(
+    ("stop_at", "dies_before", "call"),
+    [
+        (3, "loop.optimizer_step", 2),
+        (4, "loop.optimizer_step", 2),
+        (4, "checkpoint.save_checkpoint", 1),
+        (8, "checkpoint.save_checkpoint", 1),
+    ],
+)
+def test_evaluations_that_a_stop_left_out_are_made_up_for_once_even_if_the_run_then_dies(
+    data_dir, tmp_path, monkeypatch, capsys, stop_at, dies_before, call
+):
     flags = "--max_train_steps 8 --save_every 4 --eval_every 4"
     train_here(data_dir, tmp_path / "whole", flags)
-    step, numbers = loop.optimizer_step, itertools.count(1)
-
-    def signalled(*arguments, **named):
-        if next(numbers) == stop_at:
-            signal.raise_signal(signal.SIGTERM)
-            named["stop_asked"] = True  # as if it had come just before the step
-        return step(*arguments, **named)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "optimizer_step", signalled)
+    with before_call(monkeypatch, "loop.optimizer_step", stop_at, stop):
         assert train_here(data_dir, tmp_path / "stopped", flags) == 75
     assert max(line["step"] for line in scalars(tmp_path / "stopped")) == stop_at
+    with before_call(monkeypatch, dies_before, call, die), pytest.raises(RuntimeError, match="dies here"):
+        train_here(data_dir, tmp_path / "stopped", flags)
+    assert scalars(tmp_path / "stopped", "val_loss"), "it died before the evaluation"
     assert train_here(data_dir, tmp_path / "stopped", flags) == 0
     assert_same_run(tmp_path / "whole", tmp_path / "stopped", "ckpt_final_step0000008")
+    capsys.readouterr()
+    assert train_here(data_dir, tmp_path / "stopped", flags) == 0
+    assert "is finished: step 8 of 8" in capsys.readouterr().out
+
+
+def test_a_stop_that_is_asked_for_during_an_evaluation_comes_right_after_it(data_dir, tmp_path, monkeypatch):
+    flags = "--max_train_steps 6 --save_every 0 --eval_every 2"
+    train_here(data_dir, tmp_path / "whole", flags)
+    with before_call(monkeypatch, "loop.validation_loss", 2, stop):
+        assert train_here(data_dir, tmp_path / "stopped", flags) == 75
+    assert checkpoint_names(tmp_path / "stopped") == ["ckpt_periodic_step0000004"]
+    assert [line["step"] for line in scalars(tmp_path / "stopped", "val_loss")] == [2, 4]
+    assert scalars(tmp_path / "stopped", "scalars")[-1]["step"] == 4
+    assert train_here(data_dir, tmp_path / "stopped", flags) == 0
+    assert scalars(tmp_path / "stopped") == scalars(tmp_path / "whole")
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
+    assert rows_by_step(tmp_path / "stopped") == rows_by_step(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "config.json", "state.json"])
@@ -135,7 +158,7 @@ def test_other_data_and_other_options_are_refused_with_the_difference(data_dir, 
     other_data = write_data_set(tmp_path / "other", train_rows=100, seq_len=16, seed=5)
     assert train_here(data_dir, tmp_path / "run", f"{flags} --learning_rate 0.5 --n_layer 1") == 2
     message = capsys.readouterr().err
-    assert re.search(r"^ +this command +the checkpoint$", message, re.MULTILINE)
+    assert re.search(r"^ +this command +the run there$", message, re.MULTILINE)
     assert re.search(r"^  learning_rate +0\.5 +0\.003$", message, re.MULTILINE)
     assert re.search(r"^  model\.n_layer +1 +2$", message, re.MULTILINE)
     assert "seed" not in message
@@ -161,10 +184,7 @@ def test_resume_off_never_touches_a_used_run_folder(data_dir, tmp_path, capsys):
 
 def test_only_the_newest_checkpoints_are_kept(data_dir, tmp_path):
     train_here(data_dir, tmp_path, "--max_train_steps 10 --save_every 2 --keep_checkpoints 2")
-    assert sorted(path.name for path in tmp_path.glob("ckpt_*")) == [
-        "ckpt_final_step0000010",
-        "ckpt_periodic_step0000008",
-    ]
+    assert checkpoint_names(tmp_path) == ["ckpt_final_step0000010", "ckpt_periodic_step0000008"]
 
 
 def test_a_second_process_is_kept_out_of_a_run_folder(data_dir, tmp_path):
@@ -217,6 +237,9 @@ def test_ranks_may_change_at_every_resume(data_dir, tmp_path, changes):
     assert {line["world_size"] for line in scalars(elastic)} == {max(ranks, 1) for ranks, _ in changes}
     seen = rows_by_step(elastic)
     assert seen == rows_by_step(tmp_path / "whole")
+    own = read_lines(elastic / "exposures" / "exposures_rank0000.jsonl")
+    read = 16 * sum(len(batch["positions"]) for line in own for batch in line["micro_batches"])
+    assert own[-1]["tokens_seen_local_total"] == read < own[-1]["tokens_seen_global_approx"]
     places = [place for step in range(1, 161) for place in seen[step]]
     assert len(places) == 160 * 64 > 10_000
     order, names = RowOrder(rows=100, seed=42), [f"train_{number:06d}.bin" for number in range(4)]
@@ -225,17 +248,20 @@ def test_ranks_may_change_at_every_resume(data_dir, tmp_path, changes):
     assert losses(elastic) == pytest.approx(losses(tmp_path / "whole"), abs=1e-4)
 
 
-def test_torn_and_later_lines_are_cut_back_to_the_checkpoint(data_dir, tmp_path):
+@pytest.mark.parametrize("end", ['{"type": "scalars", "step": 9, "lr_be', "\0" * 50, "\0" * 50 + "\n"])
+def test_torn_and_later_lines_are_cut_back_to_the_checkpoint_and_files_of_others_left_alone(data_dir, tmp_path, end):
     flags = "--max_train_steps 8 --save_every 4 --eval_every 2 --exposure_every 1"
     train_here(data_dir, tmp_path / "whole", flags)
     shutil.copytree(tmp_path / "whole", tmp_path / "torn")
     shutil.rmtree(tmp_path / "torn" / "ckpt_final_step0000008")
     with open(tmp_path / "torn" / "scalars.jsonl", "a") as file:
-        file.write('{"type": "scalars", "step": 9, "lr_be')
+        file.write(end)
+    notes = tmp_path / "torn" / "notes.jsonl"
+    notes.write_text('{"text": "of mine"}\n{"step": 99}\nno JSON')
     stray = tmp_path / "torn" / "exposures" / "exposures_rank0003.jsonl"
     stray.write_text('{"step": 3, "micro_batches": []}\n{"step": 7, "micro_batches": []}\n')
     train_here(data_dir, tmp_path / "torn", flags)
     assert scalars(tmp_path / "torn") == scalars(tmp_path / "whole")
     assert [line["step"] for line in read_lines(stray)] == [3]
-    entries = json.loads((tmp_path / "torn" / "step_metrics.json").read_text())
-    assert [entry["step"] for entry in entries] == [2, 4, 6, 8]
+    assert [entry["step"] for entry in metrics(tmp_path / "torn")] == [2, 4, 6, 8]
+    assert notes.read_text() == '{"text": "of mine"}\n{"step": 99}\nno JSON'

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,11 +109,13 @@ def test_dry_run_tells_the_arithmetic_and_writes_nothing(data_dir, tmp_path, cap
         ("--vocab_size 60", r"the model knows 60 words, .* vocabulary of 61"),
         ("--n_head 3", r"n_embd 16 cannot be divided by n_head 3"),
         ("--max_train_steps 0", r"--max_train_steps is 0; more than 0 is required"),
+        ("--grad_clip inf", r"--grad_clip is inf; a finite number is required"),
+        ("--learning_rate nan", r"--learning_rate is nan; a finite number is required"),
         ("--init_from /nonexistent", r"/nonexistent has no config.json"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_exit_2(data_dir, tmp_path, capsys, flags, message):
-    assert train_here(data_dir, tmp_path / "run", flags) == 2
+    assert train_here(data_dir, tmp_path / "run", f"--max_train_steps 1 {flags}") == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "run").exists()
 
@@ -161,11 +164,40 @@ def test_trace_says_that_it_does_not_know_mixtures(tmp_path, capsys):
     assert "not on a mixture by weights; the exposures/ of such a run name" in capsys.readouterr().err
 
 
-def test_training_starts_from_a_model_folder(data_dir, tmp_path):
+def test_training_starts_from_a_model_folder_and_refuses_another_shape(data_dir, tmp_path, capsys):
     train_here(data_dir, tmp_path / "a", "--max_train_steps 30 --save_every 30 --eval_every 30")
     checkpoint = tmp_path / "a" / "ckpt_final_step0000030"
     assert train_here(data_dir, tmp_path / "b", f"--max_train_steps 1 --init_from {checkpoint} {QUIET}") == 0
     assert losses(tmp_path / "b")[0] < losses(tmp_path / "a")[0] - 0.4
+    capsys.readouterr()
+    assert train_here(data_dir, tmp_path / "c", f"--max_train_steps 1 --init_from {checkpoint} --n_layer 3") == 2
+    message = f"--n_layer is 3, but the model of --init_from {checkpoint} has 2; leave the flag out"
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
+def test_samples_of_text_are_recorded_one_a_line_and_once_whatever_stopped_the_run(tmp_path, capsys):
+    from vocabularies import documents, write_tokenizer
+
+    from bosrow.cli import main
+
+    tokenizer = write_tokenizer(tmp_path / "tokenizer", vocab_size=300)
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(50)))
+    command = f"prepare --data_files {corpus} --out_dir {tmp_path / 'data'} --tokenizer {tokenizer} --seq_len 16"
+    assert main([*command.split(), "--workers", "0", "--val_fraction", "0"]) == 0
+    flags = "--max_train_steps 5 --sample_every 2 --save_every 3 --vocab_size 300 --eval_every 0"
+
+    def sampled():
+        assert train_here(tmp_path / "data", tmp_path / "run", flags) == 0
+        return [(line["step"], line["text"]) for line in read_lines(tmp_path / "run" / "samples.jsonl")]
+
+    samples = sampled()
+    assert [step for step, _ in samples] == [2, 4, 5]
+    assert all(text for _, text in samples)
+    assert capsys.readouterr().out.count("the model writes: ") == 3
+    shutil.rmtree(tmp_path / "run" / "ckpt_final_step0000005")
+    assert sampled() == samples
 
 
 def test_without_torch_the_command_says_what_to_install(tmp_path):
