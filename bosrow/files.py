@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import reprlib
 import shutil
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -160,9 +161,9 @@ def check_size(path: Path, size: int) -> None:
 
 
 def whole_number(value: Any) -> int:
-    """`value`, of which a state file says that it counts something. Raises ValueError if it cannot."""
-    if type(value) is not int or value < 0:
-        raise ValueError(f"a count is {value!r}")
+    """`value`, of which a file says that it counts something: below 2**62, so that sums fit 64 bits. Else ValueError."""
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"a count is {reprlib.repr(value)}")
     return value
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import filelock
 import psutil
@@ -99,10 +100,16 @@ def folder_lock(folder: Path) -> Iterator[Hold]:
 def _take(folder: Path, owner: Owner, locked: bool) -> None:
     """Become the owner, unless there is one that lives."""
     found = _read_owner(folder)
+    if found is None:
+        with suppress(FileExistsError):
+            _write_owner(folder, owner, mode="xb")  # of several that come here together, on one machine or not, one can
+            return
+        threading.Event().wait(LOOK_SECONDS)  # that it may need to write its name
+        found = _read_owner(folder)
     if found is not None and not (locked and found.machine == owner.machine) and _beats(folder, found):
         raise _in_use(folder, found)
     _write_owner(folder, owner)
-    if not locked:  # of several that come here together, the last to write stays
+    if found is None or not (locked and found.machine == owner.machine):  # of several that saw this the last stays
         threading.Event().wait(LOOK_SECONDS)
         found = _read_owner(folder)
         if found != owner:
@@ -157,8 +164,8 @@ def _in_use(folder: Path, owner: Owner | None) -> MachineError:
     )
 
 
-def _write_owner(folder: Path, owner: Owner) -> None:
-    with open(folder / OWNER, "wb", buffering=0) as file:
+def _write_owner(folder: Path, owner: Owner, mode: Literal["wb", "xb"] = "wb") -> None:
+    with open(folder / OWNER, mode, buffering=0) as file:
         write_all(file, folder / OWNER, memoryview(json.dumps(asdict(owner)).encode()))
 
 

@@ -115,6 +115,33 @@ def test_an_owner_on_another_machine_with_a_heartbeat_is_left_alone(tmp_path):
     assert json.loads((tmp_path / OWNER).read_text())["pid"] == 4711
 
 
+def test_where_locks_hold_on_one_machine_alone_the_first_to_write_its_name_wins(tmp_path, monkeypatch):
+    """Another machine writes its name, and beats, between our look at the folder and our own writing."""
+    read = lock._read_owner
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.02):
+            os.utime(tmp_path / OWNER)
+
+    thread = threading.Thread(target=beat)
+
+    def too_late(folder: Path) -> lock.Owner | None:
+        if thread.ident is None:
+            owner_file(tmp_path)
+            thread.start()
+            return None
+        return read(folder)
+
+    monkeypatch.setattr(lock, "_read_owner", too_late)
+    try:
+        with pytest.raises(MachineError, match="in use by process 4711 on node7"), folder_lock(tmp_path):
+            pass
+    finally:
+        ended.set()
+        thread.join()
+
+
 @pytest.mark.usefixtures("no_locks")
 def test_without_locks_the_heartbeat_keeps_a_second_run_out(tmp_path):
     with folder_lock(tmp_path):

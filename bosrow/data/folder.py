@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bosrow.data.manifest import META, PROVENANCE_NAME, SHARD_NAME, TOKENIZER_FILE, Manifest
 from bosrow.data.provenance import FOLDER as PROVENANCE
+from bosrow.data.source import Source
 from bosrow.data.state import STATE
 from bosrow.errors import DataSetError
 from bosrow.files import sync_folder
@@ -34,10 +35,24 @@ def check_folder(folder: Path) -> None:
             for name in names
             if not PROVENANCE_NAME.fullmatch(name) and not name.endswith(UNFINISHED)
         ]
+    ours = [folder / name for name in sorted(os.listdir(folder))]
+    ours += sorted((folder / PROVENANCE).glob("*"))
+    for path in ours:
+        if path.is_symlink():
+            raise DataSetError(f"--out_dir {folder} holds a link ({path}); nothing is written through links, remove it")
     if foreign:
         raise DataSetError(
             f"--out_dir {folder} holds other files ({', '.join(foreign[:5])}); give an empty or a new folder"
         )
+
+
+def check_not_inside(folder: Path, source: Source) -> None:
+    """Refuse a source that is in `folder` itself, where what an earlier run left is deleted."""
+    places = {os.path.dirname(file.path) for file in source.files} if source.dataset is None else set()
+    if source.data_dir is not None:
+        places = {source.data_dir}
+    if any(Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)) for place in places):
+        raise DataSetError(f"--out_dir {folder} holds the source; give another folder")
 
 
 def files_of(manifest: Manifest) -> set[str]:

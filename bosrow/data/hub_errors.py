@@ -4,8 +4,11 @@ Either the Hub refused (no such data set, gated, ...), which trying again does n
 failed on the way, which it may. No message holds a token or a signed address.
 """
 
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from bosrow.errors import BosrowError, MachineError, SourceError
 
@@ -46,8 +49,24 @@ def _asked_wait(response: Any) -> float:
         wait = float(limit.reset_in_seconds)
     else:
         asked = response.headers.get("Retry-After", "")
-        wait = float(asked) if asked.isdigit() else 0.0
+        wait = float(asked) if asked.isdigit() else _seconds_until(asked)
     return min(wait, LONGEST_WAIT_SECONDS)
+
+
+def _seconds_until(date: str) -> float:
+    """From now to an HTTP date; 0 for what is none."""
+    try:
+        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def _endpoint() -> str:
+    """The Hub's address, without a password that it may hold."""
+    from huggingface_hub.constants import ENDPOINT
+
+    parts = urlsplit(ENDPOINT)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def reason(error: BaseException) -> str:
@@ -60,17 +79,17 @@ def reason(error: BaseException) -> str:
 def refusal(error: Exception, dataset: str, revision: str | None) -> SourceError | None:
     """What the Hub will not change its mind about."""
     from huggingface_hub import get_token
-    from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    page = f"{ENDPOINT}/datasets/{dataset}"
+    endpoint = _endpoint()
+    page = f"{endpoint}/datasets/{dataset}"
     with_token = get_token() is not None
     for cause in _chain(error):
         if isinstance(cause, GatedRepoError):
             account = "the account of your token has no access yet" if with_token else "no token was given"
             return SourceError(
                 f"{dataset} is gated, and {account}: accept its terms on {page}, "
-                f"then set HF_TOKEN to a token of that account ({ENDPOINT}/settings/tokens)"
+                f"then set HF_TOKEN to a token of that account ({endpoint}/settings/tokens)"
             )
         if isinstance(cause, RevisionNotFoundError):
             return SourceError(f"{dataset} has no revision {revision!r}; give a branch, a tag or a commit of {page}")
@@ -83,20 +102,18 @@ def refusal(error: Exception, dataset: str, revision: str | None) -> SourceError
         if unauthorized:
             return SourceError(
                 f"the Hub refused your token while asked for {dataset}; set HF_TOKEN to a valid one "
-                f"({ENDPOINT}/settings/tokens), or unset it for a public data set"
+                f"({endpoint}/settings/tokens), or unset it for a public data set"
             )
     return None
 
 
 def explained(error: Exception, dataset: str, revision: str | None) -> BosrowError:
     """The one error that a person sees when resolving `dataset` failed."""
-    from huggingface_hub.constants import ENDPOINT
-
     if refused := refusal(error, dataset, revision):
         return refused
     if _http_cause(error) is not None:
         return SourceError(
-            f"the Hub ({ENDPOINT}) cannot be reached for {dataset} ({reason(error)}); "
+            f"the Hub ({_endpoint()}) cannot be reached for {dataset} ({reason(error)}); "
             "check the network and try again, or give local files by --data_files"
         )
     if isinstance(error, OSError) and error.errno:  # the cache folder: full, or not writable

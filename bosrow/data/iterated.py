@@ -12,6 +12,7 @@ Cost: one process reads, with a Python object a row. A position is a file and a 
 file once more up to that row, without tokenizing it: several files are better than one that takes hours.
 """
 
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -22,8 +23,18 @@ from fsspec import AbstractFileSystem, register_implementation
 
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import utf8
-from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, check_unchanged, columns_of, first_line
-from bosrow.errors import BadRowError, BosrowError
+from bosrow.data.unit import (
+    UNIT_BYTES,
+    Document,
+    Position,
+    Unit,
+    check_machine,
+    check_unchanged,
+    columns_of,
+    first_line,
+    id_of,
+)
+from bosrow.errors import BadRowError, BosrowError, DataSetError
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -31,6 +42,8 @@ if TYPE_CHECKING:
 UNIT_DOCUMENTS = 4096
 CSV_ROWS = 1000  # that pandas reads at once
 PROTOCOL = "bosrow"
+# tar: a block of zeros; Arrow: the end of a stream, or of a file of the random-access format.
+END_MARKS = {".tar": (bytes(512),), ".arrow": (b"\xff\xff\xff\xff\0\0\0\0", b"ARROW1")}
 
 
 class _Served:
@@ -107,7 +120,7 @@ def _document(source: Source, index: int, row: int, value: dict[str, Any]) -> Do
     text, name = value[source.text_field], value[source.id_field] if source.id_field else None
     if not isinstance(text, str):
         return Document(index, row, bad="null" if text is None else f"not text (a {type(text).__name__})")
-    return Document(index, row, utf8(text), None if name is None else str(name))
+    return Document(index, row, utf8(text), id_of(name))
 
 
 def _rows(source: Source, served: _Served, skip: int) -> Iterator[dict[str, Any]]:
@@ -117,23 +130,40 @@ def _rows(source: Source, served: _Served, skip: int) -> Iterator[dict[str, Any]
         if source.format == "csv":
             from datasets import Features, Value
 
-            names = schema_of(source, served.index).names
-            dataset = _open(served, features=Features({name: Value("string") for name in names}))
+            first = next(iter(_open(served)), None)
+            if first is None:  # a header alone
+                return
+            dataset = _open(served, features=Features({name: Value("string") for name in first}))
         else:
             dataset = _open(served)
         # Before a picture beside the text is decoded.
         dataset = dataset.select_columns(columns_of(source, dataset.features.arrow_schema))
         yield from dataset.skip(skip)
+        _check_end(served)
         check_unchanged(source, served.file)
     except Exception as error:  # builders raise what their libraries raise
         raise _told(error) from error
+
+
+def _check_end(served: _Served) -> None:
+    """Raise BadRowError if the file lacks the mark that ends its format: builders take one cut short for whole."""
+    marks = END_MARKS.get(PurePosixPath(served.file.name).suffix.lower())
+    if marks:
+        with served.source.open(served.file) as stream:
+            stream.seek(max(0, served.file.size - max(map(len, marks))))
+            tail = stream.read()
+        if not tail.endswith(marks):
+            raise BadRowError(f"{served.file.name} was cut short: the mark that ends such a file is missing")
 
 
 def _open(served: _Served, **more: Any) -> "IterableDataset":
     from datasets import load_dataset
 
     register_implementation(PROTOCOL, _OneFile)
-    settings = json.loads(served.source.settings) | more
+    settings = json.loads(served.source.settings)
+    if foreign := settings.keys() & inspect.signature(load_dataset).parameters:
+        raise DataSetError(f"{', '.join(sorted(foreign))}: no setting of a file format; the state was edited")
+    settings |= more
     if served.source.format == "csv":
         separator = {"sep": "\t"} if ".tsv" in served.address else {}
         settings = separator | settings | {"na_filter": False, "chunksize": CSV_ROWS}
@@ -148,13 +178,17 @@ def _open(served: _Served, **more: Any) -> "IterableDataset":
 
 
 def schema_of(source: Source, index: int) -> pa.Schema:
-    """The columns of a file; those of CSV are all text. Raises BadRowError where the file cannot be read."""
+    """The columns of a file; those of CSV are all text, and without rows those that are wanted.
+
+    Raises BadRowError where the file cannot be read.
+    """
     try:
         with _Served(source, index) as served:
             dataset = _open(served)
             if dataset.features is not None:
                 return dataset.features.arrow_schema
-            return pa.schema([(str(name), pa.string()) for name in next(iter(dataset), {})])
+            wanted = [name for name in (source.text_field, source.id_field) if name is not None]
+            return pa.schema([(str(name), pa.string()) for name in next(iter(dataset), wanted)])
     except Exception as error:  # builders raise what their libraries raise
         raise _told(error) from error
 
@@ -166,4 +200,5 @@ def _told(error: Exception) -> BosrowError:
         if isinstance(cause, BosrowError):
             return cause
         cause = cause.__cause__ or cause.__context__
+    check_machine("a file cannot be read", error)
     return BadRowError(first_line(error))

@@ -31,7 +31,8 @@ document fills alone.
 
 from typing import Any
 
-from bosrow.data.policy import LengthIndex, Piece, Policy, Row, largest, smallest
+from bosrow.data.policy import LengthIndex, Piece, Policy, Row, largest, smallest, unfilled_row
+from bosrow.files import whole_number
 
 OLDEST_BEGINS_EVERY = (
     3  # 2 and 4 are as good on most lengths; rarely lets hard ones pile up, often spends the easy ones
@@ -163,9 +164,10 @@ class Keep(Policy):
             )
             self.unfilled, self._space = [], self._row_tokens
 
-    @property
-    def held(self) -> list[int]:
-        return sorted([*self._waiting, *(piece.document for piece in self.unfilled)])
+    def rest(self) -> list[tuple[int, int, int]]:
+        waiting = [(document, tokens, offset) for document, (tokens, offset) in self._waiting.items()]
+        unfilled = [(document, offset + length - bos, offset) for document, offset, length, bos in self.unfilled]
+        return sorted(waiting + unfilled)
 
     def state(self) -> dict[str, Any]:
         waiting = sorted([document, tokens, offset] for document, (tokens, offset) in self._waiting.items())
@@ -175,6 +177,7 @@ class Keep(Policy):
         for document, tokens, offset in state["waiting"]:
             self._wait(document, tokens, offset)
             self._waiting_tokens += tokens - offset
-        self.unfilled = [Piece(*piece) for piece in state["unfilled"]]
+        self._oldest = min(self._waiting, default=0)
+        self.unfilled = unfilled_row(state["unfilled"], self._row_tokens, adds_bos=True)
         self._space = self._row_tokens - sum(piece.length for piece in self.unfilled)
-        self._rows_begun = state["rows_begun"]
+        self._rows_begun = whole_number(state["rows_begun"])

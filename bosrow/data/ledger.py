@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bosrow.errors import BosrowError
+from bosrow.files import whole_number
 
 
 @dataclass
@@ -83,8 +84,11 @@ class Ledger:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Ledger":
-        """The ledger that `as_json` wrote."""
+        """The ledger that `as_json` wrote. Raises KeyError, TypeError, ValueError or AttributeError for another."""
         derived = ("tokens_cropped", "tokens_held", "documents_held")
-        counts = {name: count for name, count in value.items() if name not in derived}
-        dropped = {name: Counter(counts[name]) for name in ("tokens_dropped", "documents_dropped")}
-        return cls(**counts | dropped)
+        by_reason = ("tokens_dropped", "documents_dropped")
+        counts = {name: whole_number(count) for name, count in value.items() if name not in derived + by_reason}
+        dropped = {
+            name: Counter({reason: whole_number(count) for reason, count in value[name].items()}) for name in by_reason
+        }
+        return cls(**counts, **dropped)  # type: ignore[arg-type]

@@ -222,6 +222,8 @@ class Provenance:
             for table in self._file(name).tables(columns and ["document", *columns]):
                 if not np.array_equal(as_array(table["document"]), np.arange(first, first + len(table))):
                     raise DataSetError(f"{name} does not go on with document {first}; the data set is damaged")
+                if "tokens" in table.column_names and not as_array(table["tokens"]).all():
+                    raise DataSetError(f"{name} has a document of no tokens, not even BOS; the data set is damaged")
                 first += len(table)
                 yield name, table
 
@@ -242,6 +244,8 @@ class Provenance:
         return sorted(name for name in self._lines if name.startswith("documents_"))
 
     def _file(self, name: str) -> ProvenanceFile:
+        if name not in self._lines:
+            raise DataSetError(f"{self.data_dir} lacks {FOLDER}/{name}; the data set is damaged")
         return ProvenanceFile(self.data_dir / FOLDER / name, self._lines[name])
 
 

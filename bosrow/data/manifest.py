@@ -23,7 +23,11 @@ SPLITS = ("train", "val")
 TOKEN_BYTES = 2  # uint16, little-endian
 SHARD_NAME = re.compile(r"(train|val)_\d{6}\.bin")
 PROVENANCE_NAME = re.compile(r"(documents_\d{6}|(train|val)_(\d{6}|tail))\.parquet")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character: JSON can hold it, no file and no terminal
 NO_HASH = "0" * 64
+MOST_LINES = 1 << 48  # of a file of the provenance
+MAX_META_BYTES = 256 << 20  # some 600,000 shards, or 2 million source files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,21 +87,16 @@ class Manifest:
     def ledgers(self) -> dict[str, Ledger]:
         """The ledger of each split. Raises DataSetError if they are not of this version's form."""
         try:
-            ledgers = {split: Ledger.from_json(self.ledger[split]) for split in SPLITS}
-            counts = [count for ledger in ledgers.values() for count in ledger.as_json().values()]
-            counts = [inner for count in counts for inner in (count.values() if isinstance(count, dict) else [count])]
-            if any(type(count) is not int or count < 0 for count in counts):
-                raise ValueError
+            return {split: Ledger.from_json(self.ledger[split]) for split in SPLITS}
         except (KeyError, TypeError, AttributeError, ValueError):
             raise DataSetError("meta.json holds a ledger that this version of bosrow cannot read") from None
-        return ledgers
 
     @property
     def source_files(self) -> list[str]:
         """What the files of the source were called. Raises DataSetError if that is not said."""
         source = self.meta["bosrow"].get("source")
         names = source.get("files") if isinstance(source, dict) else None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list) or not all(isinstance(n, str) and not SURROGATE.search(n) for n in names):
             raise DataSetError("meta.json does not say which files the data set was made from")
         return names
 
@@ -136,9 +135,17 @@ def data_fingerprint(meta: dict[str, Any]) -> str:
 
 
 def write_manifest(data_dir: Path, meta: dict[str, Any]) -> None:
-    """Seal `meta` with its fingerprint and its own checksum, and put it in place atomically."""
+    """Seal `meta` with its fingerprint and its own checksum, and put it in place atomically.
+
+    Raises DataSetError if it is longer than what is read back.
+    """
     meta["bosrow"] |= {"fingerprint": data_fingerprint(meta), "complete": True, "meta_sha256": NO_HASH}
     text = json.dumps(meta, indent=2, allow_nan=False).encode() + b"\n"
+    if len(text) > MAX_META_BYTES:
+        raise DataSetError(
+            f"{data_dir / META} would have {len(text):,} bytes, at most {MAX_META_BYTES:,} are read back; give fewer "
+            "and larger source files or a larger --shard_rows, and --fresh"
+        )
     digest = hashlib.sha256(text).hexdigest()
     place = text.rindex(f'"meta_sha256": "{NO_HASH}"'.encode()) + len('"meta_sha256": "')
     replace_file(data_dir / META, text[:place], digest.encode(), text[place + 64 :])
@@ -159,7 +166,7 @@ def read_manifest(data_dir: str | Path) -> Manifest:
             f"{data_dir} has no {META}, so it is not a complete data set; "
             "if a preparation was stopped there, run the same 'bosrow prepare' command again"
         )
-    data = read_untrusted(path)
+    data = read_untrusted(path, MAX_META_BYTES)
     meta = parse_json(data, str(path))
     check = _Checker(path)
     own = check.field(meta, "bosrow", dict)
@@ -210,7 +217,7 @@ def _provenance(check: "_Checker", data_dir: Path, item: Any) -> ProvenanceInfo:
     name = check.name(item, PROVENANCE_NAME)
     size = check.number(item, "bytes", 1, 1 << 50)
     check.size(data_dir / "provenance" / name, size)
-    rows = check.number(item, "rows", 0, 1 << 48)
+    rows = check.number(item, "rows", 0, MOST_LINES)
     return ProvenanceInfo(name=name, rows=rows, bytes=size, sha256=check.hash(item, "sha256"))
 
 
@@ -246,7 +253,7 @@ class _Checker:
 
     def hash(self, item: Any, key: str) -> str:
         value = self.field(item, key, str)
-        if not re.fullmatch(r"[0-9a-f]{64}", value):
+        if not SHA256.fullmatch(value):
             raise DataSetError(f"{self.path}: {key} is not a SHA-256 in hexadecimal digits")
         return value
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from bosrow.errors import OptionError
-from bosrow.options import option
+from bosrow.options import option, require_finite
 
 POLICIES = ("crop", "crop-long-first", "keep", "stream")
 LOSSLESS = ("keep", "stream")
@@ -62,6 +62,7 @@ class PrepareOptions:
     fresh: bool = option(False, help="delete what an earlier run left in out_dir and start over")
 
     def __post_init__(self) -> None:
+        require_finite(self)
         if self.from_dir and (self.dataset or self.data_files):
             raise OptionError("--from takes the place of --dataset and --data_files; give one of them")
         if not self.dataset and not self.data_files and not self.from_dir:

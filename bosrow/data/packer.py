@@ -4,6 +4,7 @@ It holds the tokens that its policy still waits to place, copies them into rows 
 the ledger. `state()` and `restore()` carry all of it over a stop, to the token.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from bosrow.data.ledger import Ledger
 from bosrow.data.packing import Piece, Policy, Row
 from bosrow.data.provenance import PieceLog
 from bosrow.data.shards import ShardWriter
+from bosrow.files import whole_number
 
 Tokens = npt.NDArray[np.uint16]
 
@@ -156,12 +158,30 @@ class Packer:
         return value, [held.tokens for held in self.held.values()]
 
     def restore(self, value: dict[str, Any], tokens: Tokens) -> Tokens:
-        """Go on from what `state` returned; return the part of `tokens` that is not this packer's."""
-        self.policy.restore(value["policy"])
-        self.writer.restore(value["shards"])
-        if self.pieces:
-            self.pieces.restore(value["pieces"])
-        for document, length, placed, pieces, stored in value["held"]:
+        """Take over what `state` returned; return the part of `tokens` that is not this packer's.
+
+        Files are as they were before `reopen`. What no packer of these options and ledgers returns raises KeyError,
+        IndexError, TypeError, ValueError or AttributeError.
+        """
+        for line in value["held"]:
+            document, length, placed, pieces, stored = map(whole_number, line)
+            kept = min(length, self.writer.row_tokens) if self.policy.lossy else length
+            if placed > length or length == 0 or stored != kept or stored > len(tokens):
+                raise ValueError(f"of the {length} tokens of document {document}, {stored} are said to be stored")
             self.held[document] = HeldDocument(tokens[:stored].copy(), length, placed, pieces)
             tokens = tokens[stored:]
+        self.policy.restore(value["policy"])
+        rest = [(document, held.length, held.placed) for document, held in sorted(self.held.items())]
+        # As text, in which 1, 1.0 and True differ; what is there twice is not there twice after `restore`.
+        if str(self.policy.rest()) != str(rest) or json.loads(json.dumps(self.policy.state())) != value["policy"]:
+            raise ValueError("what its policy has to place is not what it holds")
+        self.writer.restore(value["shards"], {split: ledger.rows for split, ledger in self.ledgers.items()})
+        if self.pieces:
+            self.pieces.restore(value["pieces"], self.writer.closed, self.writer.name if self.writer.rows else None)
         return tokens
+
+    def reopen(self, value: dict[str, Any]) -> None:
+        """After `restore`: cut the open files back to what `value` counts."""
+        self.writer.reopen()
+        if self.pieces:
+            self.pieces.reopen(value["pieces"])

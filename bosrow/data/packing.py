@@ -19,7 +19,7 @@ import heapq
 from typing import Any
 
 from bosrow.data.keep import Keep
-from bosrow.data.policy import LengthIndex, Piece, Policy, Row, smallest
+from bosrow.data.policy import LengthIndex, Piece, Policy, Row, smallest, unfilled_row
 
 
 class Crop(Policy):
@@ -76,10 +76,10 @@ class Crop(Policy):
         self.unfilled, self._fitting = [], self._new_row
         return [row]
 
-    @property
-    def held(self) -> list[int]:
-        waiting = [document for document, _ in self._short] + [document for _, document in self._long]
-        return sorted(waiting + [piece.document for piece in self.unfilled])
+    def rest(self) -> list[tuple[int, int, int]]:
+        waiting = [*self._short, *((document, tokens) for tokens, document in self._long)]
+        unfilled = [(document, offset + length) for document, offset, length, _ in self.unfilled]
+        return sorted((document, tokens, 0) for document, tokens in waiting + unfilled)
 
     def state(self) -> dict[str, Any]:
         waiting = sorted([*self._short, *((document, tokens) for tokens, document in self._long)])
@@ -88,7 +88,7 @@ class Crop(Policy):
     def restore(self, state: dict[str, Any]) -> None:
         for document, tokens in state["waiting"]:
             self._wait(document, tokens)
-        self.unfilled = [Piece(*piece) for piece in state["unfilled"]]
+        self.unfilled = unfilled_row(state["unfilled"], self._row_tokens)
         self._fitting = self._new_row >> sum(piece.length for piece in self.unfilled)
 
 
@@ -146,15 +146,17 @@ class Stream(Policy):
         first = [Piece(document, offset + 1, length - 1, False)] if length > 1 else []
         return first + self._pieces[1:]
 
-    @property
-    def held(self) -> list[int]:
-        return [piece.document for piece in self._pieces]
+    def rest(self) -> list[tuple[int, int, int]]:
+        return [
+            (document, offset + length, offset + int(self._repeats and number == 0))
+            for number, (document, offset, length, _) in enumerate(self._pieces)
+        ]
 
     def state(self) -> dict[str, Any]:
         return {"pieces": list(self._pieces), "repeats": self._repeats}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._pieces = [Piece(*piece) for piece in state["pieces"]]
+        self._pieces = unfilled_row(state["pieces"], self._row_tokens)
         self._repeats = state["repeats"]
         self._space = self._row_tokens - sum(piece.length for piece in self._pieces)
 

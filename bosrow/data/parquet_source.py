@@ -8,13 +8,13 @@ the text is handed on as UTF-8 and never made a str.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from itertools import repeat
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bosrow.data.source import Source
-from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, columns_of, first_line, id_of, opened
+from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, columns_of, damage, first_line, id_of, opened
 from bosrow.errors import BadRowError
 
 DECODED_ROWS = 1024  # rows of a row group decoded at once, at most
@@ -64,7 +64,7 @@ def _slices(
                 begin, batches = stop, []
     except (pa.ArrowException, OSError) as error:
         share = source.share(begin.file, end.row / parquet.metadata.num_rows)
-        yield Unit(begin, end, share, bad=f"row group {begin.part} cannot be read ({first_line(error)})")
+        yield Unit(begin, end, share, bad=str(damage(f"row group {begin.part} cannot be read", error)))
 
 
 def _decoded(parquet: pq.ParquetFile, group: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -87,16 +87,24 @@ def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
     row = unit.start.row
     try:
         for batch in _batches(source, unit):
-            ids: list[Any] = batch.column(source.id_field).to_pylist() if source.id_field else [None] * batch.num_rows
+            ids = batch.column(source.id_field) if source.id_field else repeat(None, batch.num_rows)
             for value, name in zip(batch.column(source.text_field), ids, strict=True):
-                # The bytes themselves: one emoji makes a str four times larger than its UTF-8.
-                text = value.as_buffer()
-                yield Document(unit.start.file, row, text or b"", id_of(name), bad="null" if text is None else None)
+                yield _document(unit.start.file, row, value, name)
                 row += 1
     except (pa.ArrowException, OSError) as error:
-        raise BadRowError(f"row group {unit.start.part} cannot be read ({first_line(error)})") from None
+        raise damage(f"row group {unit.start.part} cannot be read", error) from None
     if row != unit.next.row:
         raise BadRowError(f"row group {unit.start.part} ends at row {row}, the footer says {unit.next.row}")
+
+
+def _document(file: int, row: int, value: pa.Scalar, name: pa.Scalar | None) -> Document:
+    text = value.as_buffer()  # the bytes themselves: one emoji makes a str four times larger than its UTF-8
+    if text is None:
+        return Document(file, row, bad="null")
+    try:
+        return Document(file, row, text, None if name is None else id_of(name.as_py()))
+    except (ValueError, OverflowError) as error:  # not UTF-8, or a time beyond Python's
+        return Document(file, row, bad=f"unreadable id ({first_line(error)})")
 
 
 def _batches(source: Source, unit: Unit) -> Iterator[pa.RecordBatch]:
@@ -114,8 +122,7 @@ def _parquet(source: Source, index: int) -> Iterator[pq.ParquetFile]:
         try:
             parquet = pq.ParquetFile(stream, metadata=_footer(source, index), page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            name = source.files[index].name
-            raise BadRowError(f"{name} is not a readable Parquet file ({first_line(error)})") from None
+            raise damage(f"{source.files[index].name} is not a readable Parquet file", error) from None
         yield parquet
 
 

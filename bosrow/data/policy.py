@@ -50,10 +50,14 @@ class Policy(ABC):
     def finish(self) -> list[Row]:
         """The source has ended: return the full rows still to be made."""
 
-    @property
     @abstractmethod
+    def rest(self) -> list[tuple[int, int, int]]:
+        """The documents added and not yet done, in order: number, tokens, and how many of these stand in rows."""
+
+    @property
     def held(self) -> list[int]:
-        """The documents added and not yet done, in order of their numbers."""
+        """Their numbers."""
+        return [document for document, _, _ in self.rest()]
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -61,7 +65,20 @@ class Policy(ABC):
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
-        """Make this new policy, of the same options, go on from where `state` was taken."""
+        """Make this new policy, of the same options, go on from where `state` was taken.
+
+        What cannot be a state raises KeyError, IndexError, TypeError or ValueError, or shows in `rest()`.
+        """
+
+
+def unfilled_row(values: list[Any], row_tokens: int, *, adds_bos: bool = False) -> list[Piece]:
+    """The pieces of an unfilled row, from a state. Raises TypeError or ValueError where there can be no such row."""
+    pieces = [Piece(*value) for value in values]
+    if sum(piece.length for piece in pieces) >= row_tokens:
+        raise ValueError("a row that is not full has as many tokens as a full one")
+    if any(piece.added_bos is not (adds_bos and piece.offset > 0) for piece in pieces):
+        raise ValueError("a piece has an added BOS where none belongs, or none")
+    return pieces
 
 
 def largest(lengths: int, most: int) -> int:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -42,19 +43,20 @@ class Process:
         ours, theirs = socketpair()
         with theirs, held_back():
             self.child = subprocess.Popen(
-                [sys.executable, "-c", f"from bosrow.data.worker import main; main({theirs.fileno()})"],
+                [sys.executable, "-P", "-c", f"from bosrow.data.worker import main; main({theirs.fileno()})"],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"PYTHONPATH": _python_path()},
             )
         self.connection = Connection(ours.detach())
-        self.connection.send((task, start))
+        with suppress(ConnectionError):  # it died at once, which whoever receives will see
+            self.connection.send((task, start))
 
     def receive(self) -> Any:
         """The next message. Raises EOFError when the process is gone, and what it sent if that is an error."""
         try:
             message = self.connection.recv()
-        except ConnectionError:
+        except OSError:  # in the middle of a message, too
             raise EOFError from None
         if isinstance(message, BosrowError):
             raise message
@@ -209,7 +211,10 @@ class Pool:
             reader.stop()
             self.reader_deaths += 1
             if self.reader_deaths == MAX_DEATHS:
-                raise MachineError(f"the reading process died {MAX_DEATHS} times; {self._advice()}") from None
+                place = self._place(self.reader_position)
+                raise MachineError(
+                    f"the reading process died {MAX_DEATHS} times from {place} on; {self._advice()}"
+                ) from None
             self.reader = Process(self.task, self.reader_position)
             return
         if unit is None:
@@ -249,14 +254,18 @@ class Pool:
             assignment.worker = None
             assignment.deaths += 1
             if assignment.deaths == MAX_DEATHS:
-                raise MachineError(f"{self._place(assignment.unit)} ended {MAX_DEATHS} workers; {self._advice()}")
+                raise MachineError(
+                    f"{self._place(assignment.unit.start)}, ended {MAX_DEATHS} workers; {self._advice()}"
+                )
         self.processes.append(Process(self.task))
 
-    def _place(self, unit: Unit) -> str:
-        source, start = self.task.source, unit.start
+    def _place(self, start: Position) -> str:
+        source = self.task.source
+        if start.file == len(source.files):
+            return "the end of the source"
         places = {"parquet": f", row group {start.part}"} | dict.fromkeys(ITERATED, "")
         place = places.get(source.format, f", from byte {start.part:,} of its text on")
-        return f"{source.files[start.file].name}{place} (row {start.row:,}),"
+        return f"{source.files[start.file].name}{place} (row {start.row:,})"
 
     def _advice(self) -> str:
         return "out of memory? The same command goes on from the last checkpoint, --workers 1 takes the least memory"

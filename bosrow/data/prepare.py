@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bosrow.data.folder import BAD_ROWS, check_folder, delete_all_but, files_of
+from bosrow.data.folder import BAD_ROWS, check_folder, check_not_inside, delete_all_but, files_of
 from bosrow.data.ledger import Ledger
 from bosrow.data.manifest import (
     META,
@@ -60,9 +60,11 @@ def prepare(options: PrepareOptions) -> None:
         try:
             with stop.at_once():
                 tokenizer = _tokenizer(options)
-                begun = (folder / STATE).exists() or (folder / META).exists()
+                begun = not options.fresh and ((folder / STATE).exists() or (folder / META).exists())
                 # One on the Hub stays the revision that it was begun with, so it is not looked up again.
                 source = None if begun and not options.data_files and options.dataset else find_source(options)
+                if source is not None:
+                    check_not_inside(folder, source)
                 make_folder(folder)
                 hold = stack.enter_context(folder_lock(folder))
             if options.fresh:
@@ -307,22 +309,46 @@ class Run:
         check_same(folder, value["identity"], now, self.source, source)
         if source is not None:
             self.source = source  # where to read is what the options say, never what the state says
-        elif (self.source.dataset, self.source.data_dir) != (self.options.dataset, None):
-            raise ValueError(f"its source is {self.source.dataset}, {self.options.dataset} was asked for")
+        else:
+            if (self.source.dataset, self.source.data_dir) != (self.options.dataset, None):
+                raise ValueError(f"its source is {self.source.dataset}, {self.options.dataset} was asked for")
+            "".join(file.path + file.name for file in self.source.files).encode()  # or UnicodeEncodeError: no names
         counts = [*value["position"], *(value[name] for name in ("taken", "documents", "text_bytes", "bad_rows_bytes"))]
         if len([whole_number(count) for count in counts]) != 7:
-            raise ValueError(f"counts are {counts}, seven were required")
+            raise ValueError(f"{len(counts)} counts are there, seven were required")
         self.position, self.taken, self.share = Position(*value["position"]), value["taken"], value["share"]
         self.documents, self.text_bytes, self.seconds = value["documents"], value["text_bytes"], value["seconds"]
+        left, size = len(self.source.files) - self.position.file, sum(file.size for file in self.source.files)
+        placed = left > 0 or (left == 0 and self.share >= min(1, size))  # with files left, or with all of them read
+        if not (placed and 0 <= self.share <= 1 and 0 <= self.seconds < 1 << 62):
+            raise ValueError(f"it stands at {counts[:3]}, {self.share} of the source, after {self.seconds} s")
         self.engines = {name: str(version) for name, version in value["engines"].items()} | self.engines
         for split in SPLITS:
             vars(self.ledgers[split]).update(vars(Ledger.from_json(value["ledgers"][split])))
         for split, packer in self.packers.items():
             tokens = packer.restore(value["packers"][split], tokens)
+        if self.document_log:
+            self.document_log.restore(value["document_log"], self.documents)
+        held = [document for packer in self.packers.values() for document in packer.held]
+        read = sum(ledger.documents_read for ledger in self.ledgers.values())
+        dropped = sum(ledger.documents_dropped.total() for ledger in self.ledgers.values())
+        if self.documents != read - dropped or self.taken > read or max(held, default=-1) >= self.documents:
+            raise ValueError(f"{self.documents} documents, {self.taken} of the last unit, do not fit {read} read")
+        if self.source.format == "rows" and self.position.part + self.taken != read:
+            raise ValueError(f"it stands at document {self.position.part + self.taken} after {read}")
+        if len(tokens) or (dropped > 0) != (value["bad_rows_bytes"] > 0):
+            raise ValueError("it holds tokens of no document, or not what was dropped")
+        try:
+            self._check_ledgers()
+        except BosrowError as error:
+            raise ValueError(str(error).partition(";")[0]) from None
+        # Only now are files changed.
         if value["bad_rows_bytes"]:
             self.bad_rows = AppendFile(folder / BAD_ROWS, value["bad_rows_bytes"])
+        for split, packer in self.packers.items():
+            packer.reopen(value["packers"][split])
         if self.document_log:
-            self.document_log.restore(value["document_log"])
+            self.document_log.reopen(value["document_log"])
         shards = {name for packer in self.packers.values() for name in packer.writer.files}
         kept = shards | {name for log in self._logs() for name in log.files} | ({BAD_ROWS} if self.bad_rows else set())
         delete_all_but(folder, kept | {STATE})

@@ -8,6 +8,7 @@ about 10 bytes a piece and a few microseconds a document.
 """
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
@@ -19,10 +20,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bosrow.data.manifest import PROVENANCE_NAME, SHARD_NAME, ProvenanceInfo
+from bosrow.data.manifest import MOST_LINES, SHA256, ProvenanceInfo, ShardInfo
 from bosrow.data.packing import Piece
 from bosrow.errors import MachineError
-from bosrow.files import AppendFile, check_size, replace_with, whole_number
+from bosrow.files import AppendFile, check_size, replace_with, sha256_of, whole_number
 
 FOLDER = "provenance"
 DOCUMENTS_PER_FILE = 1_000_000
@@ -129,14 +130,18 @@ class PieceLog:
         closed = [asdict(info) for info in self.closed]
         return {"closed": closed, "open": [shard, len(self._open)] if self._open is not None else None}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        self.closed = _closed(self.folder, state)
+    def restore(self, state: dict[str, Any], shards: list[ShardInfo], open_shard: str | None) -> None:
+        """Take over what `state` returned, if it is of these complete shards and this open one; else ValueError."""
+        self.closed = _closed(self.folder, state, [f"{Path(shard.name).stem}.parquet" for shard in shards])
+        shard, records = state["open"] or (None, 0)
+        if shard != open_shard or (whole_number(records) > 0) != (open_shard is not None):
+            raise ValueError(f"the pieces are not of the open shard, {open_shard}")
+
+    def reopen(self, state: dict[str, Any]) -> None:
+        """After `restore`: cut the open file back to its pieces."""
         if state["open"]:
             shard, records = state["open"]
-            if not SHARD_NAME.fullmatch(shard):
-                raise ValueError(f"a shard is called {shard!r}")
-            self._open = RecordFile(self._path(shard), PIECE, whole_number(records))
+            self._open = RecordFile(self._path(shard), PIECE, records)
 
     @property
     def files(self) -> set[str]:
@@ -234,13 +239,21 @@ class DocumentLog:
             "ids_bytes": self._ids.length if self._ids else 0,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        self.closed = _closed(self.folder, state)
-        if state["records"]:
-            self._lines = whole_number(state["records"])
+    def restore(self, state: dict[str, Any], documents: int) -> None:
+        """Take over what `state` returned, if it is of so many documents; else ValueError."""
+        files, self._lines = divmod(documents, DOCUMENTS_PER_FILE)
+        if len(state["closed"]) != files or whole_number(state["records"]) != self._lines:
+            raise ValueError(f"the log of documents is not of the {documents} that were read")
+        self.closed = _closed(self.folder, state, [f"documents_{number:06d}.parquet" for number in range(files)])
+        ids_bytes = _ids_bytes(self._path("ids"), self._lines) if self.with_ids and self._lines else 0
+        if whole_number(state["ids_bytes"]) != ids_bytes:
+            raise ValueError(f"the ids of {self._lines} documents are said to end at byte {state['ids_bytes']}")
+
+    def reopen(self, state: dict[str, Any]) -> None:
+        """After `restore`: cut the open files back to their lines."""
+        if self._lines:
             self._open = RecordFile(self._path("documents"), DOCUMENT, self._lines)
-            self._ids = AppendFile(self._path("ids"), whole_number(state["ids_bytes"])) if self.with_ids else None
+            self._ids = AppendFile(self._path("ids"), state["ids_bytes"]) if self.with_ids else None
 
     @property
     def files(self) -> set[str]:
@@ -252,12 +265,15 @@ class DocumentLog:
         return self.folder / f"documents_{len(self.closed):06d}.{kind}"
 
 
-def _closed(folder: Path, state: dict[str, Any]) -> list[ProvenanceInfo]:
+def _closed(folder: Path, state: dict[str, Any], names: list[str]) -> list[ProvenanceInfo]:
+    """What `state` says of its complete files, if they are those of `names`; else ValueError."""
     infos = [ProvenanceInfo(**info) for info in state["closed"]]
+    if [info.name for info in infos] != names:
+        raise ValueError(f"{len(infos)} provenance files are said to be complete, not the {len(names)} that are")
     for info in infos:
-        if not PROVENANCE_NAME.fullmatch(info.name):
-            raise ValueError(f"a file of the provenance is called {info.name!r}")
-        check_size(folder / info.name, info.bytes)
+        if not SHA256.fullmatch(info.sha256) or not 0 < whole_number(info.rows) <= MOST_LINES:
+            raise ValueError(f"{info.name} is said to have a number of lines, or a checksum, that cannot be")
+        check_size(folder / info.name, whole_number(info.bytes))
     return infos
 
 
@@ -270,6 +286,16 @@ def read_ids(path: Path) -> Iterator[str | None]:
         while head := file.read(4):
             length = int.from_bytes(head, "little")
             yield None if length == NO_ID else file.read(length).decode()
+
+
+def _ids_bytes(path: Path, documents: int) -> int:
+    """Where the ids of so many documents end in the ids of an open documents file."""
+    sha256_of(path, 0)  # which complains of one that is missing
+    with open(path, "rb") as file:
+        for _ in range(documents):
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(0 if length == NO_ID else length, os.SEEK_CUR)
+        return file.tell()
 
 
 def as_column(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:

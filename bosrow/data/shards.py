@@ -4,6 +4,7 @@ Rows are collected in a block and written a block at a time. A closed shard is d
 After a stop the writer goes on from a state: the open shard is cut back to the rows that the state counts.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.data.manifest import TOKEN_BYTES, ShardInfo
+from bosrow.data.manifest import SHA256, SHARD_NAME, TOKEN_BYTES, ShardInfo
+from bosrow.errors import OptionError
 from bosrow.files import AppendFile, check_size, whole_number
 
 BLOCK_BYTES = 1 << 20
@@ -72,18 +74,28 @@ class ShardWriter:
             self._write_block().sync()
         return {"closed": [asdict(shard) for shard in self.closed], "rows": self.rows}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned: cut the open shard back to its rows. Raises ValueError for another's."""
-        for shard in (ShardInfo(**shard) for shard in state["closed"]):
-            if (shard.name, shard.split) != (self.name, self.split):
-                raise ValueError(f"a shard is called {shard.name!r}, {self.name} was required")
+    def restore(self, state: dict[str, Any], rows: dict[str, int]) -> None:
+        """Take over what `state` returned, if it is of full shards and of `rows` in each split; else ValueError."""
+        found: Counter[str] = Counter()
+        for said in state["closed"]:
+            full, sha256 = self.rows_per_shard, said["sha256"]
+            size = full * self.row_tokens * TOKEN_BYTES
+            shard = ShardInfo(name=self.name, split=self.split, rows=full, bytes=size, sha256=sha256)
+            if not SHA256.fullmatch(sha256) or said != asdict(shard):
+                raise ValueError(f"what is said of {self.name} is not of a full shard")
             check_size(self.folder / shard.name, shard.bytes)
             self.closed.append(shard)
+            found[shard.split] += full
             self._name_next()
         self.rows = whole_number(state["rows"])
+        found[self.split] += self.rows
+        if self.rows >= self.rows_per_shard or found != Counter(rows):
+            raise ValueError(f"its shards have {dict(found)} rows, its ledgers {rows}")
+
+    def reopen(self) -> None:
+        """After `restore`: cut the open shard back to its rows."""
         if self.rows:
-            length = self.rows * self.row_tokens * TOKEN_BYTES
-            self._file = AppendFile(self.folder / self.name, length)
+            self._file = AppendFile(self.folder / self.name, self.rows * self.row_tokens * TOKEN_BYTES)
 
     @property
     def files(self) -> set[str]:
@@ -92,6 +104,11 @@ class ShardWriter:
 
     def _write_block(self) -> AppendFile:
         if self._file is None:
+            if not SHARD_NAME.fullmatch(self.name):
+                raise OptionError(
+                    f"--shard_rows {self.rows_per_shard:,} makes more than 1,000,000 shards, for which there are no "
+                    "names; give a larger one, and --fresh"
+                )
             self._file = AppendFile(self.folder / self.name)
         if self._waiting:
             self._file.write(self._block[: self._waiting].data)

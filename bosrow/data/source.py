@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,6 +94,8 @@ class Source:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Source":
         """What `as_json` gave."""
+        if value["format"] not in get_args(Format):
+            raise ValueError(f"its format is {value['format']!r}")
         return cls(**value | {"files": tuple(SourceFile(**file) for file in value["files"])})
 
 
@@ -240,6 +242,8 @@ def _column_problem(source: Source, index: int) -> str | None:
     for flag, field in (("text_field", source.text_field), ("id_field", source.id_field)):
         if field is not None and field not in schema.names:
             return f"--{flag} is {field!r}, which {name} lacks; its columns are: {', '.join(schema.names)}"
+        if schema.names.count(field) > 1:
+            return f"--{flag} is {field!r}, and {name} has several columns of this name; rename the others"
     kind = schema.field(source.text_field).type
     if not is_text(kind):
         return f"--text_field {source.text_field!r} of {name} holds {kind}, text (string) was required"

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.errors import DataSetError
-from bosrow.files import MAX_JSON_BYTES, check_regular, parse_json, replace_file
+from bosrow.files import check_regular, parse_json, replace_file
 
 STATE = "state.bin"
 STATE_SCHEMA = 3
 MAX_STATE_BYTES = 4 << 30
+MAX_HEAD_BYTES = 256 << 20  # of JSON: 1.8 million source files, at some 150 bytes each
 SEAL_BYTES = 32
 
 
@@ -29,9 +30,15 @@ class State(NamedTuple):
 
 
 def write_state(folder: Path, value: dict[str, Any], tokens: list[npt.NDArray[np.uint16]]) -> None:
-    """Put a new state in place, durably."""
+    """Put a new state in place, durably. Raises DataSetError if it is longer than what is read back."""
     head = json.dumps({"schema": STATE_SCHEMA} | value).encode() + b"\n"
     body = b"".join(part.tobytes() for part in tokens)
+    if len(head) > MAX_HEAD_BYTES or len(head) + len(body) + SEAL_BYTES > MAX_STATE_BYTES:
+        raise DataSetError(
+            f"{folder / STATE} would have {len(head):,} bytes of JSON and {len(body):,} of tokens, at most "
+            f"{MAX_HEAD_BYTES:,} and {MAX_STATE_BYTES:,} together are read back; give fewer and larger source files, "
+            "a larger --shard_rows or a smaller --buffer_docs or --buffer_tokens, and --fresh"
+        )
     digest = hashlib.sha256(head)
     digest.update(body)
     replace_file(folder / STATE, head, body, digest.digest())
@@ -44,7 +51,12 @@ def read_state(folder: Path) -> State | None:
         return None
     check_regular(path, MAX_STATE_BYTES)
     with open(path, "rb") as file:
-        head = file.readline(MAX_JSON_BYTES)
+        head = file.readline(MAX_HEAD_BYTES)
+        if not head.endswith(b"\n"):
+            raise DataSetError(
+                f"{path} begins with no line of at most {MAX_HEAD_BYTES:,} bytes; it was damaged or edited, "
+                "--fresh starts over"
+            )
         try:
             value = parse_json(head, str(path))
         except DataSetError as error:

@@ -14,10 +14,11 @@ import pyarrow.json
 
 from bosrow.data.source import Source, compression_of
 from bosrow.data.tokenizer import utf8
-from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, first_line, id_of, opened
+from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, check_machine, damage, id_of, opened
 from bosrow.errors import BadRowError
 
 LARGE_LINE_BYTES = 1 << 20  # a longer line of JSON is parsed by Arrow, which makes no str of it
+MAX_BLOCK_BYTES = (1 << 31) - 1  # that Arrow parses at once
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -104,7 +105,7 @@ def _line_documents(source: Source, unit: Unit) -> Iterator[Document]:
 
 def _json_documents(source: Source, unit: Unit) -> Iterator[Document]:
     for row, line in _lines(source, unit):
-        if len(line) > LARGE_LINE_BYTES and (text := _large_text(source, line)) is not None:
+        if LARGE_LINE_BYTES < len(line) < MAX_BLOCK_BYTES and (text := _large_text(source, line)) is not None:
             yield Document(unit.start.file, row, text)
         elif line[:1].tobytes().strip() or line.tobytes().strip():
             yield _json_document(source, unit.start.file, row, line.tobytes())
@@ -143,7 +144,8 @@ def _large_text(source: Source, line: memoryview) -> memoryview | None:
     whole = pyarrow.json.ReadOptions(use_threads=False, block_size=len(line) + 1)
     try:
         table = pyarrow.json.read_json(pa.BufferReader(line), whole, options)
-    except pa.ArrowException:
+    except pa.ArrowException as error:
+        check_machine("a long line of JSON cannot be parsed", error)
         return None
     if len(table) != 1 or (text := table[source.text_field][0].as_buffer()) is None:
         return None
@@ -160,7 +162,7 @@ def _read(stream: BinaryIO, name: str, size: int) -> bytes:
     try:
         return stream.read() if size < 0 else stream.read(size)
     except OSError as error:
-        raise BadRowError(f"{name} cannot be read to its end ({first_line(error)})") from None
+        raise damage(f"{name} cannot be read to its end", error) from None
 
 
 def documents_of(source: Source, unit: Unit) -> Iterator[Document]:

@@ -31,6 +31,8 @@ END_OF_TEXT = 50256
 # A document longer than this is encoded in pieces. Less than a million, since tiktoken's regular-expression
 # engine gives up ("Max stack size") at a million white-space characters before another character.
 PIECE_BYTES = 1 << 19
+WINDOW_BYTES = 1 << 16  # of text searched at once for a place to cut
+LOOK_AHEAD_BYTES = 8  # that tell such a place, at most
 
 
 def _safe_cut() -> re.Pattern[bytes]:
@@ -68,12 +70,24 @@ def pieces(data: bytes | memoryview, piece_bytes: int = PIECE_BYTES) -> Iterator
     view = memoryview(data)
     start = 0
     while len(view) - start > piece_bytes:
-        cut = SAFE_CUT.search(view, start + piece_bytes)
+        cut = _next_cut(view, start + piece_bytes)
         if cut is None:
             break
-        yield view[start : cut.start()]
-        start = cut.start()
+        yield view[start:cut]
+        start = cut
     yield view[start:]
+
+
+def _next_cut(view: memoryview, begin: int) -> int | None:
+    """The first safe cut from `begin` on. Searched in windows: while a search lasts no other thread runs."""
+    while begin < len(view):
+        end = min(begin + WINDOW_BYTES, len(view))
+        cut = SAFE_CUT.search(view, begin, end)
+        known = end if end == len(view) else end - LOOK_AHEAD_BYTES  # beyond it the pattern may lack what follows
+        if cut is not None and cut.start() < known:
+            return cut.start()
+        begin = known
+    return None
 
 
 def gpt2_vocabulary() -> bytes:

@@ -83,7 +83,7 @@ def open_tokenizer(name: str, bos_token_id: int | None = None, engine: str = Gpt
             f"--tokenizer is {name!r}; give gpt2, or a tokenizer.json of Hugging Face (the file, or a folder with it)"
         )
     try:
-        return FileTokenizer(path, bos_token_id=_bos_of(path) if bos_token_id is None else bos_token_id)
+        return FileTokenizer(path.resolve(), bos_token_id=_bos_of(path) if bos_token_id is None else bos_token_id)
     except DataSetError as error:
         raise OptionError(f"--tokenizer {name}: {error}") from None
 
@@ -123,8 +123,8 @@ def _bos_of(path: Path) -> int:
     named: dict[str, Any] = {}
     for config in CONFIGS:
         if (beside := path.with_name(config)).is_file():
-            named = parse_json(read_untrusted(beside), str(beside)) | named
-    tokenizer = _parse(path, read_untrusted(path))
+            named = parse_json(read_untrusted(beside.resolve()), str(beside)) | named
+    tokenizer = _parse(path, read_untrusted(path.resolve()))
     for role in ("bos_token", "eos_token"):
         token = named.get(role)
         token = token.get("content") if isinstance(token, dict) else token

@@ -63,7 +63,7 @@ def _source_changes(then: Source, now: Source) -> list[tuple[str, Any, Any]]:
 def _described(source: Source, file: SourceFile | None) -> str:
     if file is None:
         return "no such file"
-    if source.dataset or not file.mark:
+    if source.dataset or not (file.mark.isdigit() and len(file.mark) < 20):
         return f"{file.size:,} bytes {file.mark}".rstrip()
     changed = datetime.fromtimestamp(int(file.mark) // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return f"{file.size:,} bytes, changed {changed}.{int(file.mark) % 10**9:09d}"

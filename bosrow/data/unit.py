@@ -3,6 +3,7 @@
 The readers are parquet_source, text_source, token_source and iterated; `units` chooses among them.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bosrow.data.source import Source, SourceFile, is_text
-from bosrow.errors import BadRowError
+from bosrow.errors import BadRowError, MachineError
 
 UNIT_BYTES = 16 << 20
+MACHINE_FAULTS = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 class Position(NamedTuple):
@@ -69,7 +71,7 @@ def opened(source: Source, index: int) -> Iterator[BinaryIO]:
     try:
         stream = source.open(file)
     except OSError as error:
-        raise BadRowError(f"{file.name} cannot be opened ({error.strerror or error})") from None
+        raise damage(f"{file.name} cannot be opened", error) from None
     with stream:
         check_unchanged(source, file)
         yield stream
@@ -86,8 +88,9 @@ def columns_of(source: Source, schema: pa.Schema) -> list[str]:
     """The columns to read, the text first. Raises BadRowError if they are not there, or the text is none."""
     columns = [source.text_field] + ([source.id_field] if source.id_field else [])
     for column in columns:
-        if column not in schema.names:
-            raise BadRowError(f"no column {column!r}; the columns are: {', '.join(schema.names)}")
+        if schema.names.count(column) != 1:
+            found = "several columns" if column in schema.names else "no column"
+            raise BadRowError(f"{found} {column!r}; the columns are: {', '.join(schema.names)}")
     kind = schema.field(source.text_field).type
     if not is_text(kind):
         raise BadRowError(f"column {source.text_field!r} holds {kind}, text was required")
@@ -95,10 +98,26 @@ def columns_of(source: Source, schema: pa.Schema) -> list[str]:
 
 
 def id_of(value: Any) -> str | None:
-    """A document's id as text."""
-    return None if value is None else str(value)
+    """A document's id as text, in which "?" stands for lone surrogates."""
+    return None if value is None else str(value).encode(errors="replace").decode()
+
+
+def damage(what: str, error: Exception) -> BadRowError:
+    """The bad row that `error` makes of a file or a part of it; `what` says which. Raises MachineError."""
+    check_machine(what, error)
+    return BadRowError(f"{what} ({first_line(error)})")
+
+
+def check_machine(what: str, error: Exception) -> None:
+    """Raise MachineError if `error` is this machine's fault and not the text's, which another time can be read."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_FAULTS):
+        raise MachineError(
+            f"{what} ({first_line(error)}); nothing was left out, the same command goes on from here "
+            "(--workers 1 takes the least memory)"
+        ) from error
 
 
 def first_line(error: Exception) -> str:
     """An error in at most 200 characters."""
-    return str(error).split("\n")[0][:200] or type(error).__name__
+    text = str(getattr(error, "strerror", None) or error)  # without the path, which differs from machine to machine
+    return text.split("\n")[0][:200] or type(error).__name__

@@ -10,6 +10,7 @@ alone, which is enough after a copy. Cost: one pass at about the disk's speed, t
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -116,7 +117,11 @@ def _disagreements(manifest: Manifest) -> list[str]:
             ledger.check(manifest.row_tokens, 0, 0)
         except BosrowError as error:
             found.append(f"meta.json, {split}: {error}")
-    found += [f"meta.json says {name} {said}, its shards have {have}" for name, said, have in pairs if said != have]
+    found += [
+        f"meta.json says {name} {reprlib.repr(said)}, its shards have {have}"
+        for name, said, have in pairs
+        if said != have
+    ]
     _ = manifest.identity, manifest.source_files  # which complain where it is not said what the rows were made of
     if data_fingerprint(manifest.meta) != manifest.fingerprint:
         found.append("meta.json has a fingerprint that is not that of its shards, ledger and tokenizer")

@@ -25,7 +25,7 @@ from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import open_tokenizer
 from bosrow.data.unit import Document, Position, Unit
 from bosrow.data.units import documents_of, units_of
-from bosrow.errors import BosrowError, SourceError
+from bosrow.errors import BosrowError, MachineError, SourceError
 
 BATCH_BYTES = 1 << 18  # of tokens; below about half of this the cost of a message shows
 DOCUMENT_BYTES = 300  # of a Tokenized and the numbers and strings in it, its tokens not counted
@@ -129,6 +129,8 @@ def main(descriptor: int) -> None:
             return
         except BosrowError as error:
             parent.send(error)
+        except MemoryError:
+            parent.send(MachineError("a worker is out of memory; the same command goes on, with fewer --workers"))
         except Exception:
             parent.send(BosrowError(f"a worker failed; this is a defect of bosrow:\n{traceback.format_exc()}"))
 

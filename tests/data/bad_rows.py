@@ -199,6 +199,9 @@ CASES = {
     "parquet, snappy, with a flipped bit in a page": Case(
         hostile=with_bit_flipped_in_page(compression="snappy"), suffix=".parquet", bad=UNREADABLE
     ),
+    "two columns of one name in parquet": Case(
+        hostile=parquet(pa.table([GOOD, GOOD], names=["text", "text"])), suffix=".parquet", bad=UNREADABLE
+    ),
     "one row group of three is damaged": Case(
         hostile=(lambda data: flipped(data, b"second group 1"))(
             parquet(

@@ -1,5 +1,6 @@
 """Rows and files that hold no usable text, or only look as if they did: each kind stopped at, and each skipped."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,15 +8,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from bad_rows import CASES, GOOD, PACKED, Case, parquet, table, texts, write_case
-from corpora import bosrow, contents, prepared
+from bad_rows import CASES, GOOD, PACKED, Case, parquet, strings, table, texts, write_case
+from corpora import bosrow, contents, prepared, write_corpus
 
+from bosrow.data import iterated, parquet_source, text_source
 from bosrow.data import prepare as prepare_module
 from bosrow.data.lookup import Provenance
 from bosrow.data.rebuild import rebuild
 from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
-from bosrow.errors import BadRowError
+from bosrow.errors import BadRowError, MachineError
 
 TOKENIZER = load_tokenizer()
 
@@ -180,3 +183,45 @@ def test_a_hundred_megabytes_without_a_space_are_one_document(tmp_path):
     ((_, tokens),) = rebuild(Provenance(tmp_path / "out"))
     assert TOKENIZER.decode(tokens[1:]) == text
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [strings(b"first", b"\xff", b"third"), pa.array([1, 2**62, 3], pa.timestamp("us"))],
+    ids=["not UTF-8", "a time beyond the calendar"],
+)
+def test_an_id_that_cannot_be_read_is_a_bad_row(tmp_path, ids):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.parquet").write_bytes(parquet(pa.table({"text": ["one", "two", "three"], "id": ids})))
+    settings = options_of(tmp_path / "corpus", id_field="id", on_bad_row="skip") | {"seq_len": 2}
+    prepared(tmp_path / "out", **settings)
+    (line,) = (tmp_path / "out" / "bad_rows.jsonl").read_text().splitlines()
+    assert json.loads(line)["row"] == 1
+    assert json.loads(line)["reason"].startswith("unreadable id (")
+
+
+MACHINE_FAULTS = [
+    OSError(errno.EIO, "Input/output error"),
+    OSError(errno.EMFILE, "Too many open files"),
+    MemoryError(),
+    pa.ArrowMemoryError("malloc of size 117000000 failed"),
+]
+
+
+@pytest.mark.parametrize("fault", MACHINE_FAULTS, ids=repr)
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
+def test_a_fault_of_the_machine_never_counts_as_a_bad_row(tmp_path, monkeypatch, kind, fault):
+    flags = write_corpus(tmp_path / "corpus", kind, ["some words"] * 40)
+    settings = {"data_files": (flags[1],), "policy": "keep", "seq_len": 8, "on_bad_row": "skip"}
+    expected = prepared(tmp_path / "expected", **settings)
+    fails_in = {"parquet": parquet_source, "jsonl": text_source, "csv": iterated}[kind]
+    name = {"parquet": "_decoded", "jsonl": "_lines", "csv": "_check_end"}[kind]
+
+    def fail(*arguments: Any) -> Any:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fails_in, name, fail)
+        with pytest.raises((MachineError, MemoryError, OSError)):
+            prepared(tmp_path / "out", **settings)
+    assert prepared(tmp_path / "out", **settings) == expected

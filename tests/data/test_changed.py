@@ -121,6 +121,17 @@ def test_a_file_changed_without_another_size_is_refused(begun, corpus):
         prepare(PrepareOptions(**begun))
 
 
+def test_a_link_to_nothing_that_was_mended_is_a_changed_file(begun, corpus, tmp_path):
+    source = {"data_files": (*corpus, str(tmp_path / "corpus" / "part_2.jsonl")), "on_bad_row": "skip"}
+    (tmp_path / "corpus" / "part_2.jsonl").symlink_to("nowhere")
+    settings = begun | source | {"out_dir": tmp_path / "linked", "seq_len": 65534}
+    with pytest.raises(UserError, match="not one full row"):
+        prepare(PrepareOptions(**settings))
+    (tmp_path / "corpus" / "nowhere").write_text('{"text": "more"}\n')
+    with pytest.raises(DataSetError, match=r"part_2.jsonl +0 bytes unreadable +-> +17 bytes, changed"):
+        prepare(PrepareOptions(**settings))
+
+
 def test_more_and_fewer_files_are_refused(begun, corpus, tmp_path):
     with pytest.raises(DataSetError, match=r"part_1.jsonl +[\d,]+ bytes, changed .* -> +no such file"):
         prepare(PrepareOptions(**begun | {"data_files": corpus[:1]}))

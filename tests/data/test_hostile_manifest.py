@@ -72,6 +72,15 @@ def test_what_is_no_json_object_is_refused(tmp_path, data):
         read_manifest(tmp_path)
 
 
+def test_a_meta_json_that_could_not_be_read_back_is_not_written(tmp_path, monkeypatch):
+    write_data_set(tmp_path)
+    before = (tmp_path / META).read_bytes()
+    monkeypatch.setattr("bosrow.data.manifest.MAX_META_BYTES", len(before) - 1)
+    with pytest.raises(DataSetError, match="fewer and larger source files"):
+        write_manifest(tmp_path, json.loads(before))
+    assert (tmp_path / META).read_bytes() == before
+
+
 def test_a_gigabyte_of_json_is_not_read(tmp_path):
     write_data_set(tmp_path)
     with open(tmp_path / META, "r+b") as file:

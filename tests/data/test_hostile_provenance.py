@@ -1,5 +1,6 @@
 """Provenance and meta.json from elsewhere, with right checksums, through the command line: one clear error each."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -53,6 +54,7 @@ CHANGES = {
     "every piece twice": (PIECES, lambda t: pa.concat_tables([t, t])),
     "no column of offsets": (PIECES, lambda t: t.drop_columns(["offset"])),
     "a document with fewer tokens": (DOCUMENTS, lambda t: put(t, "tokens", 3, 1)),
+    "a first document of no tokens": (DOCUMENTS, lambda t: put(t, "tokens", 0, 0)),
     "a document with 4 billion tokens": (DOCUMENTS, lambda t: put(t, "tokens", 3, (1 << 32) - 1)),
     "a document without tokens": (DOCUMENTS, lambda t: put(t, "tokens", 3, None)),
     "a document of another number": (DOCUMENTS, lambda t: put(t, "document", 3, 99)),
@@ -120,6 +122,9 @@ META_CHANGES = {
     "no source": lambda meta: meta["bosrow"].pop("source"),
     "a source without files": lambda meta: meta["bosrow"]["source"].pop("files"),
     "files that are numbers": lambda meta: meta["bosrow"]["source"].update(files=[1, 2]),
+    "a file of half a character": lambda meta: meta["bosrow"]["source"]["files"].append("\ud800"),
+    "no documents": lambda meta: meta["bosrow"]["provenance"].pop(0),
+    "a ledger beyond all numbers": lambda meta: meta["bosrow"]["ledger"]["train"].update(tokens_placed=10**400),
     "other files": lambda meta: meta["bosrow"]["source"].update(files=["../../x"]),
     "no ledger of val": lambda meta: meta["bosrow"]["ledger"].pop("val"),
     "a ledger with text": lambda meta: meta["bosrow"]["ledger"]["train"].update(tokens_read="9"),
@@ -151,6 +156,15 @@ def test_a_hostile_meta_json_is_refused_by_those_whom_it_concerns(store, tmp_pat
     assert all(status in (0, 1, 2) and "Traceback" not in told for status, told in said.values()), said
     del said["again"]  # it may list old and new, a line each
     assert all(told.count("\n") == 1 for status, told in said.values() if status == 2), said
+
+
+@pytest.mark.parametrize("value", [json.loads("[" * 900 + "]" * 900), "x" * 100_000, "\ud800", 10**4000])
+def test_what_meta_json_says_is_not_printed_whole_where_it_is_wrong(store, tmp_path, capsys, value):
+    shutil.copytree(store, tmp_path / "set")
+    change_meta(tmp_path / "set", lambda meta: meta.update(rows_written_total=value))
+    assert main(["verify", str(tmp_path / "set")]) == 1
+    assert "rows_written_total" in (told := capsys.readouterr().out)
+    assert max(map(len, told.splitlines())) < 400
 
 
 def test_what_is_refused_leaves_nothing_behind(store, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from hub_corpora import FINEWEB, README, add_fineweb, jsonl, parquet, refused
 from hub_server import TOKEN, Hub
 
+from bosrow.data import hub_errors
 from bosrow.data.hub import resolve
 
 
@@ -26,6 +27,15 @@ def test_a_token_that_is_not_valid_is_not_shown(hub: Hub, monkeypatch):
     message = refused(FINEWEB, "sample-10BT")
     assert "refused your token" in message
     assert "wrongandnotshown" not in message
+
+
+def test_a_password_in_the_address_of_the_hub_is_not_shown(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://user:hf_shown@hub.example:8080")
+    message = str(hub_errors.explained(ConnectionError("away"), FINEWEB, None))
+    assert "(http://hub.example:8080)" in message
+    assert "hf_shown" not in message
 
 
 def test_a_gated_data_set_without_a_token_says_how_to_get_in(hub: Hub):

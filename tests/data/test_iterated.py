@@ -1,5 +1,6 @@
 """Sources that `datasets` iterates for us: the same documents, rows, ids and bytes as of any other source."""
 
+import dataclasses
 import io
 import json
 import tarfile
@@ -115,6 +116,47 @@ def test_the_rest_of_a_file_that_cannot_be_read_on_is_one_bad_row(tmp_path, kind
     assert texts_of(tmp_path / "out") == ["first", *["good"] * kept, "last"]
     (bad,) = [json.loads(line) for line in (tmp_path / "out" / "bad_rows.jsonl").read_text().splitlines()]
     assert (bad["file"], bad["row"]) == ("b.csv", kept)
+
+
+@pytest.mark.parametrize("kind", ["arrow", "webdataset"])
+def test_a_file_that_is_cut_between_two_documents_is_not_taken_for_whole(tmp_path, kind):
+    """Where the formats' readers see nothing amiss."""
+    flags = write_corpus(tmp_path / "corpus", kind, ["some words"] * 80)
+    path = sorted((tmp_path / "corpus").iterdir())[0]
+    data = path.read_bytes()
+    members = 20 if kind == "webdataset" else 1
+    cut = 1024 * members if kind == "webdataset" else data.index(b"\xff\xff\xff\xff", 8 + len(data) // 2)
+    path.write_bytes(data[:cut])
+    field = {"text_field": "txt"} if kind == "webdataset" else {}
+    settings: dict[str, Any] = {"data_files": (flags[1],), "policy": "keep", "seq_len": 4, "val_fraction": 0.0}
+    prepared(tmp_path / "out", on_bad_row="skip", **settings, **field)
+    assert len(texts_of(tmp_path / "out")) == 60
+    (bad,) = [json.loads(line) for line in (tmp_path / "out" / "bad_rows.jsonl").read_text().splitlines()]
+    assert (bad["file"], bad["row"]) == (path.name, 20)
+    assert "was cut short" in bad["reason"]
+
+
+def test_a_csv_file_of_a_header_alone_has_no_rows(tmp_path):
+    (tmp_path / "a.csv").write_bytes(HEAD)
+    (tmp_path / "b.csv").write_bytes(HEAD + b"words,1\n")
+    prepared(
+        tmp_path / "out",
+        data_files=(str(tmp_path / "*.csv"),),
+        policy="keep",
+        seq_len=1,
+        val_fraction=0.0,
+        id_field="id",
+    )
+    assert decoded(tmp_path / "out") == [("b.csv", 0, "1")]
+
+
+def test_settings_that_no_readme_can_give_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(HEAD + b"words,1\n")
+    source = find_source(PrepareOptions(data_files=(str(tmp_path / "a.csv"),), out_dir=tmp_path / "out"))
+    edited = dataclasses.replace(source, settings=json.dumps({"cache_dir": str(tmp_path / "cache")}))
+    with pytest.raises(DataSetError, match="cache_dir: no setting of a file format"):
+        list(units.units_of(edited, Position()))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_rows_without_text_are_bad_one_by_one(tmp_path):

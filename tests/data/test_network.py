@@ -4,7 +4,9 @@ import gzip
 import json
 import os
 import threading
+import time
 from collections import Counter
+from email.utils import formatdate
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import bosrow, contents, documents
 from hub_server import Fault, Hub, Request
+from huggingface_hub.utils import httpx
+
+from bosrow.data import hub_errors
 
 NAME = "someone/corpus"
 FILES = {
@@ -93,6 +98,17 @@ def test_as_long_as_is_asked_for_is_waited(hub: Hub, quiet, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"{SECOND}; trying again in 3 s (1 of 5)" in done.stderr
     assert shards(tmp_path / "out") == quiet
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [(formatdate(time.time() + 250, usegmt=True), 1, 250), ("soon", 0, 0), ("7", 7, 7)],
+    ids=["a date", "no time", "seconds"],
+)
+def test_the_time_to_wait_may_be_a_date(asked, least, most):
+    response = httpx.Response(429, headers={"Retry-After": asked})
+    wait = hub_errors.passing_wait_of_file(httpx.HTTPStatusError("", request=None, response=response))
+    assert least <= wait <= most
 
 
 def test_reading_goes_on_while_a_request_waits(hub: Hub, tmp_path):

@@ -1,12 +1,14 @@
 """What `bosrow` refuses, through the real command line: one message, exit 2, and nothing that looks like a data set."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpora import bosrow, documents, prepared, write_corpus
+from corpora import bosrow, contents, documents, prepared, write_corpus
 from synthetic import write_data_set
 
 from bosrow.cli import main
@@ -35,6 +37,7 @@ OPTIONS = {
     "a row length of 0": (["--seq_len", 0], ["--seq_len is 0", "at least 1"]),
     "a row length that provenance cannot count": (["--seq_len", 70_000], ["--seq_len is 70000", "at most 65534"]),
     "a buffer of no documents": (["--buffer_docs", 0], ["--buffer_docs is 0"]),
+    "an endless time between checkpoints": (["--checkpoint_seconds", "nan"], ["--checkpoint_seconds is nan", "finite"]),
     "a slice of a split": (["--split", "train[:1%]"], ["train[:1%]", "--max_docs"]),
     "another split of local files": (["--split", "test"], ["'test'", "'train'"]),
     "two val options": (["--val_shards", 1, "--val_fraction", 0.1], ["--val_shards and --val_fraction", "one of them"]),
@@ -132,3 +135,47 @@ def test_a_refusal_by_the_program_itself_is_one_message_and_status_2(tmp_path):
     assert done.stdout == ""
     assert done.stderr.startswith("bosrow prepare: part_0.jsonl, row 0: no text (there is no field 'body'")
     assert done.stderr.count("\n") == 1
+
+
+def test_fresh_deletes_nothing_before_the_source_is_found(tmp_path, capsys):
+    store = tmp_path / "store"
+    expected = prepared(
+        store, data_files=tuple(write_corpus(tmp_path / "c", "jsonl", documents(80))[1:]), policy="keep"
+    )
+    for source, message in (
+        (["--dataset", "json", "--data_files", tmp_path / "typo.jsonl"], "there is no file"),
+        (["--data_files", tmp_path / "typo*.jsonl"], "matches no file"),
+        (["--from", store], "holds the source"),
+        (["--data_files", store / "train_*.bin"], "holds the source"),
+    ):
+        assert message in refused(capsys, "prepare", *source, "--out_dir", store, "--fresh")
+        assert contents(store) == expected
+
+
+@pytest.mark.parametrize("name", [".owner.json", "state.bin", "train_000000.bin", "provenance", "provenance/x.ids"])
+def test_nothing_is_written_through_a_link(jsonl, tmp_path, capsys, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "notes.ids").write_text("mine")
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).symlink_to(outside if name == "provenance" else outside / "notes.ids")
+    for flags in ([], ["--fresh"]):
+        said = refused(capsys, "prepare", "--data_files", jsonl, "--out_dir", tmp_path / "out", *flags)
+        assert f"holds a link ({tmp_path / 'out' / name})" in said
+    assert (outside / "notes.ids").read_text() == "mine"
+    assert len(list(outside.iterdir())) == 1
+
+
+def test_with_its_output_closed_a_command_still_works(jsonl, tmp_path):
+    flags = f"--data_files {jsonl} --out_dir {tmp_path / 'out'} --seq_len 16 --val_fraction 0"
+    done = subprocess.run(["bash", "-c", f"exec {sys.executable} -m bosrow prepare {flags} >&- 2>&-"])
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "meta.json").exists()
+
+
+def test_a_module_in_the_working_folder_is_not_run(jsonl, tmp_path):
+    (tmp_path / "lzma.py").write_text("raise SystemExit('run')")
+    flags = f"--data_files {jsonl} --out_dir {tmp_path / 'out'} --seq_len 16 --val_fraction 0 --workers 1"
+    command = [Path(sys.executable).with_name("bosrow"), "prepare", *flags.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,8 +1,11 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bosrow.data import tokenizer
 from bosrow.data.tokenizer import END_OF_TEXT, Gpt2Tokenizer, load_tokenizer, pieces
 
 TOKENIZER = load_tokenizer()
@@ -20,6 +23,14 @@ def test_known_ids_of_gpt2():
     assert TOKENIZER.encode(" don't\n\n  stop").tolist() == [836, 470, 628, 220, 2245]
     assert TOKENIZER.encode("").tolist() == []
     assert TOKENIZER.encode("a").dtype == np.uint16
+
+
+@given(NASTY, st.integers(1, 12), st.integers(9, 40))
+@settings(max_examples=1500)
+def test_where_a_text_is_cut_does_not_depend_on_how_much_is_searched_at_once(text, piece_bytes, window_bytes):
+    expected = list(pieces(text.encode(), piece_bytes))
+    with mock.patch.object(tokenizer, "WINDOW_BYTES", window_bytes):
+        assert list(pieces(text.encode(), piece_bytes)) == expected
 
 
 @given(NASTY, st.integers(1, 12))
