@@ -161,7 +161,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 def whole_number(value: Any) -> int:
-    """`value`, of which a file says that it counts something: below 2**62, so that sums fit 64 bits. Else ValueError."""
+    """`value`, which a file gives as a count: below 2**62, so that sums fit 64 bits. Raises ValueError for another."""
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError(f"a count is {reprlib.repr(value)}")
     return value
