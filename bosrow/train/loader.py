@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from bosrow.data.lookup import Provenance
 from bosrow.data.mixture import MixedOrder, MixedRows, Mixture
 from bosrow.data.rows import Rows, open_rows
 from bosrow.data.sampler import RowOrder
@@ -35,6 +36,17 @@ class BatchMeta:
     positions: NDArray[np.int64]  # (B,)
     rows: NDArray[np.int64]  # (B,) counted over the whole split
     places: list[tuple[str, int]]  # shard name, row inside it
+    source: Rows | MixedRows
+
+    def documents(self) -> list[list[int]]:
+        """The documents in each row, from left to right, by their number in the provenance, where they are read now.
+
+        Raises OptionError for a mixture, DataSetError for a data set without provenance.
+        """
+        if isinstance(self.source, MixedRows):
+            raise OptionError("documents are numbered in one data set; ask the parts of a mixture, by `places`")
+        pieces = Provenance(self.source.data_dir).pieces_of_rows(self.source.split, self.rows.tolist())
+        return [[placed.piece.document for placed in pieces[row]] for row in self.rows.tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +85,7 @@ class Batches:
         if not self.with_meta:
             return x, y
         places = [self.rows.locate(row) for row in rows.tolist()]
-        return x, y, BatchMeta(positions=positions, rows=rows, places=places)
+        return x, y, BatchMeta(positions=positions, rows=rows, places=places, source=self.rows)
 
 
 class _CarriedErrors:

@@ -1,12 +1,16 @@
 """Batches for any trainer: the right tokens, resumable, the same for every number of ranks."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from synthetic import write_data_set
 
 import bosrow
+from bosrow.cli import main
 from bosrow.data.sampler import RowOrder
+from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
 from bosrow.errors import DataSetError, OptionError
 from bosrow.train import make_dataloader
 
@@ -60,6 +64,21 @@ def test_meta_says_where_each_row_stands(data_dir):
         for tokens, row, place in zip(x, meta.rows.tolist(), meta.places, strict=True):
             assert np.array_equal(tokens.numpy(), rows[row][:-1])
             assert place == rows.locate(row)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_meta_tells_the_documents_in_each_row(tmp_path, num_workers):
+    texts = [f"the document of number {number}" + " and more" * (number % 7) for number in range(200)]
+    source = tmp_path / "source.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    flags = f"--data_files {source} --seq_len 16 --policy crop --val_fraction 0 --out_dir {tmp_path / 'data'}"
+    assert main(["prepare", *flags.split()]) == 0
+    tokenizer = load_tokenizer()
+    loader = make_dataloader(tmp_path / "data", "train", 8, 16, epochs=1, with_meta=True, num_workers=num_workers)
+    for x, y, meta in loader:
+        for row, documents in zip(torch.cat([x, y[:, -1:]], dim=1).tolist(), meta.documents(), strict=True):
+            expected = [token for number in documents for token in [END_OF_TEXT, *tokenizer.encode(texts[number])]]
+            assert row == expected[:17]
 
 
 def test_another_seq_len_is_refused(data_dir):
