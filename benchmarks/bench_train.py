@@ -242,7 +242,7 @@ def test_tokens_per_second_and_peak_memory_of_a_training_step(benchmark, capsys,
 
 def test_tokens_per_second_of_two_ranks_against_one(benchmark, capsys):
     """1 thread a rank."""
-    found = benchmark.pedantic(lambda: scaling(3), rounds=1)
+    found = benchmark.pedantic(lambda: scaling(6), rounds=1)
     lines = [f"1 -> 2 ranks, 1 thread each: {found['scaling']:.2f} times the tokens a second (aim: 1.7)"]
     report(capsys, "train ranks", lines, **found)
 
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--compiled", nargs="*", type=int, default=[0, 1], help="0: as written, 1: by torch.compile")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--scaling_steps", type=int, default=5, help="steps of each run of the scaling; 0: none")
+    parser.add_argument("--scaling_steps", type=int, default=7, help="steps of each run of the scaling; 0: none")
     options = parser.parse_args()
     report: dict = {"benchmark": "train", "threads": options.threads, "loops": []}
     print(HEADING)
