@@ -30,6 +30,7 @@ CONSTANTS = {
     "bosrow.data.text_source.UNIT_BYTES": 2000,
     "bosrow.data.token_source.UNIT_TOKENS": 300,
     "bosrow.data.token_source.UNIT_DOCUMENTS": 20,
+    "bosrow.lock.LOOK_SECONDS": 0.01,  # after a power cut the owner file may be empty, which makes a run look twice
 }
 RECORDS = ("pieces", "documents", "ids")
 NAMED = (".bin", ".parquet", "bad_rows.jsonl")  # what meta.json names or stands for
