@@ -173,7 +173,7 @@ class Run:
             raise OptionError(f"--resume off: {path} holds a run already; remove it, or choose another --run_dir")
         newest = checkpoint.newest_valid(path, lambda text: self._say(f"warning: {text}"))
         if found and newest is None:
-            raise UserError(f"all {len(found)} checkpoints in {path} are damaged; start anew in another --run_dir")
+            raise UserError(f"{path} has no checkpoint that is whole; start anew in another --run_dir")
         return newest
 
     def _open_records(self, stack: ExitStack) -> None:
