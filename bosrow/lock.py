@@ -2,10 +2,11 @@
 
 The lock ends with its process, so it is never stale and nobody has to remove it. But some network file systems
 have no locks, and some have locks that hold on one machine alone. So an owner file beside it says host, process
-and since when, and its time of change is a heartbeat. Whoever finds an owner that a lock cannot vouch for
-watches it: one that shows no sign of life for SILENT_SECONDS is gone. No clocks of two machines are compared.
-A run that was silent for so long without being gone (a suspended machine) learns at its next checkpoint that
-another has taken over, and stops. Cost: a read and a touch of a small file every BEAT_SECONDS.
+and since when, and its time of change is a heartbeat. Whoever finds an owner that a lock cannot vouch for watches
+it: one that shows no sign of life for SILENT_SECONDS is gone. Of several that find none, the one that makes it has
+it. No clocks of two machines are compared. A run that was silent for so long without being gone (a suspended
+machine) learns at its next checkpoint that another has taken over, and stops. Cost: a read and a touch of a small
+file every BEAT_SECONDS.
 """
 
 import errno

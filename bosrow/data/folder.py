@@ -1,7 +1,8 @@
 """The folder of a data set: which files in it are ours, and what an earlier run left there.
 
-Promise: nothing is written into a folder that holds anything else, and only names that we give are ever deleted. What
-says that a data set is complete, or how far it has come, goes first: a crash never leaves it without what it names.
+Promise: nothing is written into a folder that holds anything else, nor through a link, only names that we give are
+ever deleted, and never a source. What says that a data set is complete, or how far it has come, goes first: a
+crash never leaves it without what it names.
 """
 
 import os
@@ -35,9 +36,7 @@ def check_folder(folder: Path) -> None:
             for name in names
             if not PROVENANCE_NAME.fullmatch(name) and not name.endswith(UNFINISHED)
         ]
-    ours = [folder / name for name in sorted(os.listdir(folder))]
-    ours += sorted((folder / PROVENANCE).glob("*"))
-    for path in ours:
+    for path in sorted([*folder.iterdir(), *(folder / PROVENANCE).glob("*")]):
         if path.is_symlink():
             raise DataSetError(f"--out_dir {folder} holds a link ({path}); nothing is written through links, remove it")
     if foreign:

@@ -329,19 +329,9 @@ class Run:
             tokens = packer.restore(value["packers"][split], tokens)
         if self.document_log:
             self.document_log.restore(value["document_log"], self.documents)
-        held = [document for packer in self.packers.values() for document in packer.held]
-        read = sum(ledger.documents_read for ledger in self.ledgers.values())
-        dropped = sum(ledger.documents_dropped.total() for ledger in self.ledgers.values())
-        if self.documents != read - dropped or self.taken > read or max(held, default=-1) >= self.documents:
-            raise ValueError(f"{self.documents} documents, {self.taken} of the last unit, do not fit {read} read")
-        if self.source.format == "rows" and self.position.part + self.taken != read:
-            raise ValueError(f"it stands at document {self.position.part + self.taken} after {read}")
-        if len(tokens) or (dropped > 0) != (value["bad_rows_bytes"] > 0):
-            raise ValueError("it holds tokens of no document, or not what was dropped")
-        try:
-            self._check_ledgers()
-        except BosrowError as error:
-            raise ValueError(str(error).partition(";")[0]) from None
+        if len(tokens):
+            raise ValueError("it holds tokens of no document")
+        self._check_restored(value["bad_rows_bytes"])
         # Only now are files changed.
         if value["bad_rows_bytes"]:
             self.bad_rows = AppendFile(folder / BAD_ROWS, value["bad_rows_bytes"])
@@ -352,6 +342,22 @@ class Run:
         shards = {name for packer in self.packers.values() for name in packer.writer.files}
         kept = shards | {name for log in self._logs() for name in log.files} | ({BAD_ROWS} if self.bad_rows else set())
         delete_all_but(folder, kept | {STATE})
+
+    def _check_restored(self, bad_rows_bytes: int) -> None:
+        """Raise ValueError unless counts, packers and ledgers, each taken from the state, tell the same story."""
+        held = [document for packer in self.packers.values() for document in packer.held]
+        read = sum(ledger.documents_read for ledger in self.ledgers.values())
+        dropped = sum(ledger.documents_dropped.total() for ledger in self.ledgers.values())
+        if self.documents != read - dropped or self.taken > read or max(held, default=-1) >= self.documents:
+            raise ValueError(f"{self.documents} documents, {self.taken} of the last unit, do not fit {read} read")
+        if self.source.format == "rows" and self.position.part + self.taken != read:
+            raise ValueError(f"it stands at document {self.position.part + self.taken} after {read}")
+        if (dropped > 0) != (bad_rows_bytes > 0):
+            raise ValueError(f"{bad_rows_bytes} bytes tell of {dropped} bad rows")
+        try:
+            self._check_ledgers()
+        except BosrowError as error:
+            raise ValueError(str(error).partition(";")[0]) from None
 
     def finish(self) -> dict[str, Any]:
         """Check the ledger, write meta.json, remove the state. Returns what meta.json holds."""
