@@ -13,7 +13,7 @@ from typing import Any
 
 from bosrow import __version__
 from bosrow.errors import BosrowError, MachineError, UserError
-from bosrow.options import parse
+from bosrow.flags import parse
 
 
 @dataclasses.dataclass(frozen=True)

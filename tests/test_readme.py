@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bosrow.cli import VERBS, load
-from bosrow.options import parse
+from bosrow.flags import parse
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bosrow.errors import OptionError
-from bosrow.options import option
+from bosrow.flags import option
 
 
 @dataclass(frozen=True, kw_only=True)

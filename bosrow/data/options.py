@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from bosrow.errors import OptionError
-from bosrow.options import option, require_finite
+from bosrow.flags import option, require_finite
 
 POLICIES = ("crop", "crop-long-first", "keep", "stream")
 LOSSLESS = ("keep", "stream")

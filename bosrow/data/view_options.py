@@ -6,7 +6,7 @@ from typing import Literal
 
 from bosrow.data.options import PrepareOptions
 from bosrow.errors import OptionError
-from bosrow.options import option, same_as
+from bosrow.flags import option, same_as
 
 SOURCE = ("dataset", "config", "revision", "data_files", "split", "text_field", "tokenizer")
 PACKING = ("seq_len", "buffer_docs", "buffer_tokens", "workers")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from bosrow.errors import OptionError
-from bosrow.options import option
+from bosrow.flags import option
 
 TASKS = ("hellaswag", "ewok", "blimp", "arc_easy", "winogrande", "bits_per_byte", "rows")
 

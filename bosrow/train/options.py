@@ -6,7 +6,7 @@ from typing import Literal
 
 from bosrow.errors import OptionError
 from bosrow.evals.options import TrainingEvaluationOptions
-from bosrow.options import option, require_finite
+from bosrow.flags import option, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from bosrow.data.mixture import weighted_paths
 from bosrow.errors import OptionError
-from bosrow.options import option, same_as
+from bosrow.flags import option, same_as
 from bosrow.train.options import TrainOptions
 
 ASKED = ("row", "position", "step", "document")

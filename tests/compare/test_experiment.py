@@ -10,7 +10,7 @@ from bosrow.cli import main
 from bosrow.compare.experiment import read_experiment
 from bosrow.compare.plan import detectable_difference
 from bosrow.errors import OptionError
-from bosrow.options import as_arguments, parse
+from bosrow.flags import as_arguments, parse
 from bosrow.train.options import TrainOptions
 
 LAUNCH = Path(__file__).parents[2] / "launch"
