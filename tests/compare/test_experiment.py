@@ -163,4 +163,4 @@ def test_options_as_arguments_are_read_back_the_same(tmp_path):
         experiment.eval_options(run, tmp_path / "ckpt", (tmp_path / "a", tmp_path / "b")),
         TrainOptions(data_dir=("x",), compile=True, learning_rate=1e-3),
     ):
-        assert parse(type(options), as_arguments(options), "bosrow", "") == options
+        assert parse(type(options), as_arguments(options), "bosrow") == options
