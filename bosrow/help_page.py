@@ -1,10 +1,11 @@
 """What `bosrow VERB --help` prints: purpose, usage, flags in groups, examples.
 
-Colours go to a terminal alone (rich decides: NO_COLOR, FORCE_COLOR, TERM), lines are as wide as it, up to 120
-columns. Importing this module imports rich, about 50 ms, which is why only `--help` does.
+Only a terminal gets colours (rich decides, and respects NO_COLOR, FORCE_COLOR and TERM). Lines are as wide as the
+terminal, up to 120 columns. Printing costs an import of rich, about 50 ms, so only `bosrow VERB --help` comes here.
 """
 
 import argparse
+import functools
 import shutil
 from typing import Any, ClassVar
 
@@ -44,5 +45,5 @@ def help_page(options: Any, prog: str, purpose: str) -> str:
     parser.description = purpose
     parser.add_argument_group("examples", "\n".join(options.HELP.examples))
     width = min(shutil.get_terminal_size().columns, WIDEST)
-    parser.formatter_class = lambda prog: Formatter(prog, max_help_position=FLAGS_COLUMN, width=width)
+    parser.formatter_class = functools.partial(Formatter, max_help_position=FLAGS_COLUMN, width=width)
     return parser.format_help()

@@ -58,12 +58,12 @@ class PrepareOptions:
     )
     tokenizer: str = option("gpt2", group="tokenizer", metavar="NAME", help="gpt2, or a tokenizer.json or its folder")
     engine: Literal["tiktoken", "gigatoken"] = option(
-        "tiktoken", group="tokenizer", help="same ids from both, sooner from gigatoken (extra 'fast')"
+        "tiktoken", group="tokenizer", help="gigatoken gives the same ids, faster (extra 'fast')"
     )
     out_dir: Path = option(group="output", metavar="DIR", help="folder for the shards and meta.json")
     seq_len: int = option(1024, group="packing", help="predictions per row of N+1 tokens")
     policy: Literal["crop", "crop-long-first", "keep", "stream"] = option(
-        "crop", group="packing", help="how documents become rows"
+        "crop", group="packing", help="how documents become rows; 'bosrow policies' compares them"
     )
     batch_docs: int = option(256, group="running", help="documents per message of a worker")
     buffer_docs: int = option(1000, group="packing", help="documents in the packer's buffer")
