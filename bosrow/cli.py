@@ -3,84 +3,122 @@
 Only the verb that was named is imported, so `bosrow --help` takes as long as `import bosrow`.
 """
 
-import dataclasses
 import importlib
 import os
 import select
 import sys
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 from bosrow import __version__
 from bosrow.errors import BosrowError, MachineError, UserError
-from bosrow.options import parse
 
 
-@dataclasses.dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """`options` and `run` are "module:name", imported when the verb is called."""
 
+    group: str
+    summary: str
     options: str
     run: str
-    summary: str
     extra: str | None = None  # what `pip install 'bosrow[...]'` has to add for this verb
 
 
-ABOUT = "Text into training rows that start where documents start, and GPT-2 trained on them."
+ABOUT = "Turn text into training rows that start where documents start; train GPT-2."
 
+# In the order in which a person meets them.
 VERBS = {
     "prepare": Verb(
-        "bosrow.data.options:PrepareOptions", "bosrow.data.prepare:prepare", "turn a text corpus into shards of rows"
+        "data",
+        "Turn a text corpus into training rows on disk.",
+        "bosrow.data.options:PrepareOptions",
+        "bosrow.data.prepare:prepare",
     ),
     "policies": Verb(
+        "data",
+        "Show what each packing policy would make of a corpus.",
         "bosrow.data.view_options:PoliciesOptions",
         "bosrow.data.policies:policies",
-        "show what each policy would make of a corpus",
     ),
-    "trace": Verb(
-        "bosrow.train.trace_options:TraceOptions",
-        "bosrow.train.trace:trace",
-        "say which documents a row or a training step held, and back",
+    "verify": Verb(
+        "data",
+        "Check that a data set is complete and undamaged.",
+        "bosrow.data.options:VerifyOptions",
+        "bosrow.data.verify:verify",
     ),
     "inspect": Verb(
-        "bosrow.data.view_options:InspectOptions", "bosrow.data.inspect:inspect", "show a prepared data set to a person"
+        "data",
+        "Show what a data set holds and what its rows look like.",
+        "bosrow.data.view_options:InspectOptions",
+        "bosrow.data.inspect:inspect",
     ),
-    "verify": Verb("bosrow.data.options:VerifyOptions", "bosrow.data.verify:verify", "check a prepared data set"),
+    "trace": Verb(
+        "data",
+        "Find the documents behind a row or step, or the rows of a document.",
+        "bosrow.train.trace_options:TraceOptions",
+        "bosrow.train.trace:trace",
+    ),
     "train": Verb(
-        "bosrow.train.options:TrainOptions", "bosrow.train.loop:train", "train GPT-2 on a prepared data set", "train"
-    ),
-    "export": Verb(
-        "bosrow.train.options:ExportOptions",
-        "bosrow.train.export:export",
-        "write a checkpoint as a Hugging Face model with its tokenizer",
+        "model",
+        "Train GPT-2 on one data set or several.",
+        "bosrow.train.options:TrainOptions",
+        "bosrow.train.loop:train",
         "train",
     ),
     "eval": Verb(
+        "model",
+        "Score checkpoints on language benchmarks and held-out text.",
         "bosrow.evals.options:EvalOptions",
         "bosrow.evals.run:evaluate_checkpoints",
-        "score checkpoints on benchmarks of language",
         "train",
     ),
-    "compare": Verb(
-        "bosrow.compare.options:CompareOptions",
-        "bosrow.compare.report:compare_runs",
-        "say whether runs on one data set are better than runs on another",
-        "compare",
+    "export": Verb(
+        "model",
+        "Write a checkpoint as a Hugging Face model with its tokenizer.",
+        "bosrow.train.options:ExportOptions",
+        "bosrow.train.export:export",
+        "train",
     ),
     "ab": Verb(
+        "comparison",
+        "Prepare, train, evaluate and compare, as a TOML file describes.",
         "bosrow.compare.options:AbOptions",
         "bosrow.compare.ab:ab",
-        "compare ways of packing: prepare, train, evaluate and report what a TOML file says",
         "train,compare",
     ),
+    "compare": Verb(
+        "comparison",
+        "Report whether runs on one data set are better than on another.",
+        "bosrow.compare.options:CompareOptions",
+        "bosrow.compare.report:compare_runs",
+        "compare",
+    ),
+}
+FLAGS = {
+    "--help": "show this page, or with a verb its flags and examples",
+    "--version": "show bosrow's version",
+    "--debug": "with a verb: show where in the code an error came from",
 }
 
 
 def usage() -> str:
     """What `bosrow --help` prints."""
-    lines = ["usage: bosrow [--version] [--debug] VERB ...", "", ABOUT, "", "verbs:"]
-    lines += [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join([*lines, "", "'bosrow VERB --help' lists a verb's flags."])
+    lines = ["Usage: bosrow VERB [FLAG ...]", "", ABOUT]
+    for group in dict.fromkeys(verb.group for verb in VERBS.values()):
+        lines += ["", f"{group.capitalize()}:"]
+        lines += [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items() if verb.group == group]
+    lines += ["", "Flags:", *(f"  {flag:<10} {text}" for flag, text in FLAGS.items())]
+    return "\n".join([*lines, "", "Start here: bosrow prepare --help"])
+
+
+def _no_such(name: str) -> str:
+    """What to say of a first word that is no verb."""
+    from bosrow.flags import did_you_mean
+
+    kind, known, otherwise = ("flag", FLAGS, "a verb comes first") if name[:1] == "-" else ("verb", VERBS, "there are")
+    near = did_you_mean(name, known)
+    remedy = f"did you mean {near}?" if near else f"{otherwise}: {', '.join(VERBS)}"
+    return f"there is no {kind} {name}; {remedy}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -99,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in VERBS:
-        print(f"bosrow: there is no verb {name!r}; there are: {', '.join(VERBS)}", file=sys.stderr)
+        print(f"bosrow: {_no_such(name)}", file=sys.stderr)
         return 2
     try:
         status = _run(name, VERBS[name], arguments[1:])
@@ -118,7 +156,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(name: str, verb: Verb, arguments: list[str]) -> int:
-    options = parse(load(verb.options), arguments, f"bosrow {name}", verb.summary)
+    from bosrow import flags
+
+    if "--help" in arguments or "-h" in arguments:
+        from bosrow.help_page import help_page
+
+        print(help_page(load(verb.options), f"bosrow {name}", verb.summary), end="")
+        return 0
+    options = flags.parse(load(verb.options), arguments, f"bosrow {name}")
     try:
         run = load(verb.run)
     except ModuleNotFoundError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bosrow.cli import VERBS, load
-from bosrow.options import parse
+from bosrow.flags import parse
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,7 +28,7 @@ def test_a_command_of_the_readme_is_one_that_exists(line):
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     elif words[0] == "bosrow":
         verb = VERBS[words[1]]
-        parse(load(verb.options), words[2:], "bosrow", verb.summary)  # exits where a flag is unknown
+        parse(load(verb.options), words[2:], "bosrow")  # raises where a flag is unknown
     else:
         assert (ROOT / words[0]).stat().st_mode & 0o111, f"{words[0]} is no executable file"
 

@@ -30,8 +30,8 @@ from bosrow.evals.catalogue import load
 from bosrow.evals.options import EvalOptions
 from bosrow.evals.run import evaluate_checkpoints
 from bosrow.files import parse_json, read_untrusted, replace_file
+from bosrow.flags import as_arguments
 from bosrow.lock import folder_lock
-from bosrow.options import as_arguments
 from bosrow.train.loop import train
 
 STATE = "experiment.json"

@@ -2,27 +2,44 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from bosrow.errors import OptionError
-from bosrow.options import option
+from bosrow.flags import Help, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
     """Options of `bosrow compare`."""
 
-    runs: tuple[Path, ...] = option(
-        positional=True, metavar="RUN", help="run folders of 'bosrow train': several seeds on each data set"
+    HELP: ClassVar = Help(
+        groups=("runs", "output"),
+        examples=(
+            "bosrow compare runs/stream_seed* runs/crop_seed* --out comparison",
+            "bosrow compare runs/* --out comparison --treatment keep --strict",
+        ),
     )
-    out: Path = option(metavar="DIR", help="folder for report.html, report.md, report.json and the figures")
+
+    runs: tuple[Path, ...] = option(
+        positional=True,
+        group="runs",
+        metavar="RUN",
+        help="run folders of 'bosrow train'; runs on one data set are an arm",
+    )
+    out: Path = option(group="output", metavar="DIR", help="folder for report.html, .md, .json and figures")
     control: str | None = option(
-        None, metavar="ARM", help="the arm that is compared with, by name or letter (default: A, else the stream arm)"
+        None,
+        group="runs",
+        metavar="ARM",
+        help="arm to compare with, by name or letter (default: A, else the stream arm)",
     )
     treatment: str | None = option(
-        None, metavar="ARM", help="the arm that the verdict is about (default: B, else the first other one)"
+        None, group="runs", metavar="ARM", help="arm that the verdict is about (default: B, else the first other arm)"
     )
-    strict: bool = option(False, help="refuse runs that differ in more than their data, instead of showing it in red")
-    json: bool = option(False, help="print report.json instead of the verdict")
+    strict: bool = option(
+        False, group="runs", help="refuse runs that differ in more than their data, instead of showing it in red"
+    )
+    json: bool = option(False, group="output", help="print report.json instead of the verdict")
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -39,7 +56,15 @@ class CompareOptions:
 class AbOptions:
     """Options of `bosrow ab`."""
 
-    experiment: Path = option(
-        positional=True, metavar="EXPERIMENT.toml", help="arms, seeds, model, steps, source and evaluation"
+    HELP: ClassVar = Help(
+        groups=("experiment",),
+        examples=("bosrow ab launch/ab_sample.toml --dry_run", "bosrow ab launch/ab_124m.toml"),
     )
-    dry_run: bool = option(False, help="show the plan, and leave")
+
+    experiment: Path = option(
+        positional=True,
+        group="experiment",
+        metavar="EXPERIMENT.toml",
+        help="arms, seeds, model, steps, source and evaluation",
+    )
+    dry_run: bool = option(False, group="experiment", help="show the plan, and stop")

@@ -3,11 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bosrow.data.packing import POLICIES
 from bosrow.errors import OptionError
-from bosrow.options import option, require_finite
+from bosrow.flags import Help, did_you_mean, listed, option, require_finite
 
 LOSSLESS = tuple(name for name, policy in POLICIES.items() if not policy.lossy)
 SHARD_TOKENS = 100_000_000  # the usual shard of llm.c's recipes; --shard_rows 0 means as many rows as this holds
@@ -22,49 +22,79 @@ def _cores() -> int:
 class PrepareOptions:
     """Options of `bosrow prepare`. Those in `FREE` never change bytes."""
 
-    dataset: str | None = option(
-        None, help="a data set on the Hugging Face Hub; for --data_files parquet, json, text, csv, arrow or webdataset"
+    HELP: ClassVar = Help(
+        groups=("source", "tokenizer", "packing", "val split", "output", "running"),
+        examples=(
+            "bosrow prepare --data_files 'corpus/*.jsonl' --out_dir rows --policy keep",
+            "bosrow prepare --dataset HuggingFaceFW/fineweb-edu --config sample-10BT \\\n"
+            "  --out_dir fineweb_rows --seq_len 2048 --val_fraction 0.005",
+        ),
     )
-    config: str | None = option(None, help="the data set's configuration, such as sample-10BT")
-    revision: str | None = option(None, help="branch, tag or commit on the Hub (pinned to a commit at the start)")
+
+    dataset: str | None = option(
+        None,
+        group="source",
+        metavar="NAME",
+        help="data set on the Hugging Face Hub; or the format of --data_files: "
+        "parquet, json, text, csv, arrow or webdataset",
+    )
+    config: str | None = option(None, group="source", metavar="NAME", help="configuration of it, such as sample-10BT")
+    revision: str | None = option(None, group="source", metavar="NAME", help="branch, tag or commit of it")
     data_files: tuple[str, ...] = option(
-        (), help="local files or globs: parquet, jsonl(.gz|.zst), csv, tsv, arrow, tar, or one document per text file"
+        (),
+        group="source",
+        metavar="FILE",
+        help="local files or globs: parquet, jsonl(.gz|.zst), csv, tsv, arrow or tar; "
+        "any other file is one document of plain text",
     )
     from_dir: Path | None = option(
-        None, flag="from", metavar="DATA_DIR", help="a data set made by keep or stream: pack its documents anew"
+        None, group="source", flag="from", metavar="DIR", help="pack the documents of a prepared data set again"
     )
-    allow_lossy: bool = option(False, help="with --from: take a data set that lost tokens for what it still holds")
-    split: str = option("train", help="split to read")
-    text_field: str = option("text", help="column that holds the text")
-    id_field: str | None = option(None, help="column with each document's id, kept in the provenance")
-    tokenizer: str = option("gpt2", help="gpt2, or a tokenizer.json of Hugging Face (the file or its folder)")
+    allow_lossy: bool = option(False, group="source", help="let --from use a data set that has lost tokens")
+    split: str = option("train", group="source", metavar="NAME", help="split to read")
+    text_field: str = option("text", group="source", metavar="COLUMN", help="column that holds the text")
+    id_field: str | None = option(
+        None, group="source", metavar="COLUMN", help="column with a document's id, for the provenance"
+    )
+    tokenizer: str = option("gpt2", group="tokenizer", metavar="NAME", help="gpt2, or a tokenizer.json or its folder")
     engine: Literal["tiktoken", "gigatoken"] = option(
-        "tiktoken", help="what encodes by gpt2: gigatoken gives the same ids faster (pip install 'bosrow[fast]')"
+        "tiktoken", group="tokenizer", help="gigatoken gives the same ids, faster (extra 'fast')"
     )
-    out_dir: Path = option(help="folder for the shards and meta.json")
-    seq_len: int = option(1024, help="predictions per row; a row has one token more")
-    policy: str = option("crop", metavar="{" + ",".join(POLICIES) + "}", help="how documents become rows")
-    batch_docs: int = option(256, help="documents a worker sends at once, at most (never changes bytes)")
-    buffer_docs: int = option(1000, help="documents from which the packer chooses")
-    buffer_tokens: int = option(1 << 26, help="tokens that may wait in the buffer under --policy keep")
-    shard_rows: int = option(0, help="rows of a shard; 0 means about 100,000,000 tokens")
-    val_shards: int | None = option(None, help="the first shards are the val split (default: 1, unless --val_fraction)")
+    out_dir: Path = option(group="output", metavar="DIR", help="folder for the shards and meta.json")
+    seq_len: int = option(1024, group="packing", help="predictions per row of N+1 tokens")
+    policy: str = option(
+        "crop",
+        group="packing",
+        metavar="{" + ",".join(POLICIES) + "}",
+        help="how documents become rows; 'bosrow policies' compares them",
+    )
+    batch_docs: int = option(256, group="running", help="documents per message of a worker")
+    buffer_docs: int = option(1000, group="packing", help="documents in the packer's buffer")
+    buffer_tokens: int = option(1 << 26, group="packing", help="tokens in it, for keep")
+    shard_rows: int = option(0, group="output", help="rows per shard; 0: about 100M tokens")
+    val_shards: int | None = option(
+        None, group="val split", help="the first N shards are val (default: 1, unless --val_fraction is given)"
+    )
     val_fraction: float | None = option(
-        None, help="share of documents, chosen by a hash of their tokens, for the val split"
+        None, group="val split", help="share of documents in val, chosen by a hash of their tokens"
     )
     no_provenance: bool = option(
-        False, help="do not record which document is where (drops the tail of keep and stream)"
+        False,
+        group="output",
+        help="do not record which document is where; keep and stream then lose their last, unfilled row",
     )
-    max_docs: int = option(0, help="stop after so many documents; 0 means all")
-    workers: int = option(_cores(), help="tokenizing processes; 0 tokenizes in the packer's process")
-    checkpoint_seconds: float = option(30.0, help="most work that a kill can cost")
-    on_bad_row: Literal["stop", "skip"] = option("stop", help="what to do with a row that holds no usable text")
-    fresh: bool = option(False, help="delete what an earlier run left in out_dir and start over")
+    max_docs: int = option(0, group="source", help="read the first N documents; 0: all")
+    workers: int = option(_cores(), group="running", help="tokenizing processes; 0: none")
+    checkpoint_seconds: float = option(30.0, group="running", help="seconds between checkpoints")
+    on_bad_row: Literal["stop", "skip"] = option("stop", group="source", help="if a row has no usable text")
+    fresh: bool = option(False, group="running", help="delete an earlier run's files in --out_dir; start over")
 
     def __post_init__(self) -> None:
         require_finite(self)
         if self.policy not in POLICIES:
-            raise OptionError(f"--policy is {self.policy!r}; there are: {', '.join(POLICIES)}")
+            near = did_you_mean(self.policy, POLICIES)
+            question = f"; did you mean {near}?" if near else ""
+            raise OptionError(f"--policy is {self.policy!r}; it must be {listed(POLICIES)}{question}")
         if self.from_dir and (self.dataset or self.data_files):
             raise OptionError("--from takes the place of --dataset and --data_files; give one of them")
         if not self.dataset and not self.data_files and not self.from_dir:
@@ -139,10 +169,17 @@ FREE = (
 class VerifyOptions:
     """Options of `bosrow verify`."""
 
-    data_dir: Path = option(positional=True, help="a folder made by 'bosrow prepare'")
-    quick: bool = option(False, help="look at meta.json, names, sizes and counts; read no shard")
-    checksums: bool = option(False, help="check the bytes alone (SHA-256 of every file), as after a copy")
-    json: bool = option(False, help="print one JSON object")
+    HELP: ClassVar = Help(
+        groups=("data set", "checks", "output"),
+        examples=("bosrow verify corpus_rows", "bosrow verify corpus_rows --checksums"),
+    )
+
+    data_dir: Path = option(
+        positional=True, group="data set", metavar="DATA_DIR", help="a folder made by 'bosrow prepare'"
+    )
+    quick: bool = option(False, group="checks", help="check meta.json, names, sizes and counts; read no shard")
+    checksums: bool = option(False, group="checks", help="check only the SHA-256 of every file, as after a copy")
+    json: bool = option(False, group="output", help="print one JSON object")
 
     def __post_init__(self) -> None:
         if self.quick and self.checksums:

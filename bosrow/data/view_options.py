@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bosrow.data.options import PrepareOptions
 from bosrow.errors import OptionError
-from bosrow.options import option, same_as
+from bosrow.flags import Help, option, same_as
 
 SOURCE = ("dataset", "config", "revision", "data_files", "split", "text_field", "tokenizer")
 PACKING = ("seq_len", "buffer_docs", "buffer_tokens", "workers")
@@ -16,12 +16,20 @@ PACKING = ("seq_len", "buffer_docs", "buffer_tokens", "workers")
 class PoliciesOptions:
     """Options of `bosrow policies`: the source and sizes as `bosrow prepare` takes them."""
 
+    HELP: ClassVar = Help(
+        groups=("source", "tokenizer", "packing", "running", "output"),
+        examples=(
+            "bosrow policies --data_files 'corpus/*.jsonl' --seq_len 2048",
+            "bosrow policies --from corpus_rows --sample_docs 0 --json",
+        ),
+    )
+
     dataset: str | None = same_as(PrepareOptions, "dataset")
     config: str | None = same_as(PrepareOptions, "config")
     revision: str | None = same_as(PrepareOptions, "revision")
     data_files: tuple[str, ...] = same_as(PrepareOptions, "data_files")
     from_dir: Path | None = option(
-        None, flag="from", metavar="DATA_DIR", help="the documents of a prepared data set, of any policy; reads no text"
+        None, group="source", flag="from", metavar="DIR", help="take the documents of a prepared data set"
     )
     split: str = same_as(PrepareOptions, "split")
     text_field: str = same_as(PrepareOptions, "text_field")
@@ -30,8 +38,8 @@ class PoliciesOptions:
     buffer_docs: int = same_as(PrepareOptions, "buffer_docs")
     buffer_tokens: int = same_as(PrepareOptions, "buffer_tokens")
     workers: int = same_as(PrepareOptions, "workers")
-    sample_docs: int = option(20000, help="how many documents to read, from the first on; 0 means all")
-    json: bool = option(False, help="print one JSON object")
+    sample_docs: int = option(20000, group="source", help="read the first N documents; 0: all")
+    json: bool = option(False, group="output", help="print one JSON object")
 
     def __post_init__(self) -> None:
         if self.sample_docs < 0:
@@ -48,14 +56,23 @@ class PoliciesOptions:
 class InspectOptions:
     """Options of `bosrow inspect`."""
 
-    data_dir: Path = option(positional=True, help="a folder made by 'bosrow prepare'")
-    rows: int | None = option(
-        None, help="how many rows to show as text, evenly spaced over the split (default: 1; on a page 8)"
+    HELP: ClassVar = Help(
+        groups=("data set", "output"),
+        examples=("bosrow inspect corpus_rows --rows 4", "bosrow inspect corpus_rows --html corpus_rows.html"),
     )
-    split: Literal["train", "val"] = option("train", help="the split of these rows")
-    html: Path | None = option(None, metavar="FILE", help="write one self-contained page instead")
-    svg: Path | None = option(None, metavar="FILE", help="write a picture of a few rows beside stream packing instead")
-    json: bool = option(False, help="print one JSON object")
+
+    data_dir: Path = option(
+        positional=True, group="data set", metavar="DATA_DIR", help="a folder made by 'bosrow prepare'"
+    )
+    rows: int | None = option(
+        None, group="data set", help="rows to show as text, evenly spaced over the split (default: 1; with --html 8)"
+    )
+    split: Literal["train", "val"] = option("train", group="data set", help="split that these rows come from")
+    html: Path | None = option(None, group="output", metavar="FILE", help="write a page that needs no other file")
+    svg: Path | None = option(
+        None, group="output", metavar="FILE", help="write a picture of a few rows, beside stream packing"
+    )
+    json: bool = option(False, group="output", help="print one JSON object")
 
     def __post_init__(self) -> None:
         if self.rows is not None and self.rows < 0:

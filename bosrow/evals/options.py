@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bosrow.errors import OptionError
-from bosrow.options import option
+from bosrow.flags import Help, did_you_mean, option
 
 TASKS = ("hellaswag", "ewok", "blimp", "arc_easy", "winogrande", "bits_per_byte", "rows")
 
@@ -15,25 +15,33 @@ class SourceOptions:
     """Where HellaSwag, EWoK and held-out documents come from, and HellaSwag's rule."""
 
     hellaswag_rule: Literal["llmc", "reference", "harness"] = option(
-        "reference", help="how its text is made and how acc_norm is taken: three rules, three numbers"
+        "reference",
+        group="HellaSwag",
+        help="how texts are made and acc_norm is computed; never compare numbers of two rules",
     )
     hellaswag_data: Path | None = option(
-        None, metavar="FILE", help="its items in a local jsonl(.gz), instead of the Hub"
+        None, group="HellaSwag", metavar="FILE", help="read items from this jsonl(.gz), not from the Hub"
     )
-    hellaswag_dataset: str = option("Rowan/hellaswag", help="its data set on the Hugging Face Hub")
-    hellaswag_dataset_config: str | None = option(None, help="that data set's configuration")
-    hellaswag_split: str = option("validation", help="that data set's split")
-    hellaswag_local_files_only: bool = option(False, help="take it from the local cache of the Hub, without network")
-    hellaswag_max_examples: int = option(0, help="only its first so many items; 0: all")
+    hellaswag_dataset: str = option("Rowan/hellaswag", group="HellaSwag", metavar="NAME", help="data set on the Hub")
+    hellaswag_dataset_config: str | None = option(None, group="HellaSwag", metavar="NAME", help="configuration of it")
+    hellaswag_split: str = option("validation", group="HellaSwag", metavar="NAME", help="split of it")
+    hellaswag_local_files_only: bool = option(
+        False, group="HellaSwag", help="use the Hub's local cache, without network"
+    )
+    hellaswag_max_examples: int = option(0, group="HellaSwag", help="score the first N items; 0: all")
     ewok_data: Path | None = option(
         None,
+        group="EWoK",
         metavar="PATH",
-        help="EWoK's items: jsonl, csv, parquet (.gz too) or a folder of such; it is gated and not bundled",
+        help="its items: jsonl, csv, parquet (.gz too) or a folder of these; EWoK is gated, so bosrow does not ship it",
     )
     heldout: Path | None = option(
-        None, metavar="DATA_DIR", help="a lossless data set (--policy stream or keep), whose val documents are scored"
+        None,
+        group="held-out documents",
+        metavar="DIR",
+        help="score the val documents of this data set, made by --policy keep or stream",
     )
-    heldout_max_documents: int = option(0, help="only its first so many documents; 0: all")
+    heldout_max_documents: int = option(0, group="held-out documents", help="score the first N documents; 0: all")
 
     def __post_init__(self) -> None:
         for name in ("hellaswag_max_examples", "heldout_max_documents"):
@@ -45,13 +53,13 @@ class SourceOptions:
 class TrainingEvaluationOptions(SourceOptions):
     """Evaluations inside a training run. An interval of 0 turns one off, at the end of training too."""
 
-    hellaswag_max_examples: int = option(4096, help="only its first so many items; 0: all")
-    hellaswag_every: int = option(500, help="steps between evaluations on HellaSwag, without BOS")
-    hellaswag_batch_size: int = option(8, help="rows of the model's length (or as many tokens) that are scored at once")
-    ewok_every: int = option(250, help="steps between evaluations on EWoK, with BOS; needs --ewok_data")
-    ewok_batch_size: int = option(4, help="rows of the model's length (or as many tokens) that are scored at once")
-    skip_final_ewok: bool = option(False, help="no EWoK after the last step")
-    heldout_every: int = option(500, help="steps between evaluations of bits per byte; needs --heldout")
+    hellaswag_max_examples: int = option(4096, group="HellaSwag", help="score the first N items; 0: all")
+    hellaswag_every: int = option(500, group="HellaSwag", help="steps between evaluations; 0: never")
+    hellaswag_batch_size: int = option(8, group="HellaSwag", help="rows of the model's length at once")
+    ewok_every: int = option(250, group="EWoK", help="steps between evaluations; 0: never")
+    ewok_batch_size: int = option(4, group="EWoK", help="rows of the model's length at once")
+    skip_final_ewok: bool = option(False, group="EWoK", help="do not evaluate it after the last step")
+    heldout_every: int = option(500, group="held-out documents", help="steps between evaluations; 0: never")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,33 +75,59 @@ class TrainingEvaluationOptions(SourceOptions):
 class EvalOptions(SourceOptions):
     """Options of `bosrow eval`."""
 
-    checkpoints: tuple[Path, ...] = option(
-        positional=True, metavar="CHECKPOINT", help="checkpoints of 'bosrow train', or GPT-2 folders of Hugging Face"
+    HELP: ClassVar = Help(
+        groups=(
+            *("models and tasks", "HellaSwag", "EWoK", "other benchmarks", "held-out documents", "rows"),
+            *("output", "running"),
+        ),
+        examples=(
+            "bosrow eval experiments/my_run/ckpt_final_step0020000 --tasks hellaswag,blimp",
+            "bosrow eval run_a/ckpt_final_step0020000 run_b/ckpt_final_step0020000 \\\n"
+            "  --tasks bits_per_byte --heldout corpus_keep --out side_by_side",
+        ),
     )
-    tasks: str = option(help=f"one or more of {', '.join(TASKS)}, with commas between")
-    out: Path | None = option(None, metavar="DIR", help="folder for the items' scores, summary.json and plots")
+
+    checkpoints: tuple[Path, ...] = option(
+        positional=True,
+        group="models and tasks",
+        metavar="CHECKPOINT",
+        help="checkpoints of 'bosrow train', or GPT-2 folders in Hugging Face's format",
+    )
+    tasks: str = option(
+        group="models and tasks", metavar="TASKS", help=f"one or more of {', '.join(TASKS)}, separated by commas"
+    )
+    out: Path | None = option(None, group="output", metavar="DIR", help="folder for scores, summary.json and plots")
     bos: Literal["yes", "no", "both"] | None = option(
-        None, help="BOS before each context (default: as each task has it: yes for blimp and ewok, no for the others)"
+        None,
+        group="models and tasks",
+        help="put BOS before each context (default: yes for blimp and ewok, no for the other tasks)",
     )
     blimp_data: Path | None = option(
-        None, metavar="PATH", help="its items in a local file or folder, instead of the Hub"
+        None, group="other benchmarks", metavar="PATH", help="read items from here, not from the Hub"
     )
     arc_easy_data: Path | None = option(
-        None, metavar="PATH", help="its items in a local file or folder, instead of the Hub"
+        None, group="other benchmarks", metavar="PATH", help="read items from here, not from the Hub"
     )
     winogrande_data: Path | None = option(
-        None, metavar="PATH", help="its items in a local file or folder, instead of the Hub"
+        None, group="other benchmarks", metavar="PATH", help="read items from here, not from the Hub"
     )
-    stride: int = option(0, help="bits_per_byte: tokens between windows; 0: half the model's length")
+    stride: int = option(0, group="held-out documents", help="tokens between windows; 0: half a window")
     rows: tuple[Path, ...] = option(
-        (), metavar="DATA_DIR", help="task rows: data sets on whose val rows each model's loss is taken"
+        (), group="rows", metavar="DIR", help="compute the loss on the val rows of these data sets"
     )
-    max_rows: int = option(0, help="task rows: so many rows, evenly spaced; 0: all")
-    tokenizer: str | None = option(None, help="tokenizer (default: the checkpoint's own, else GPT-2's)")
-    batch_size: int = option(8, help="rows of the model's length (or as many tokens) that are scored at once")
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="auto: a GPU where there is one")
-    dtype: Literal["auto", "float32", "bfloat16"] = option("auto", help="of the model; auto: bfloat16 on CUDA")
-    json: bool = option(False, help="print the summary as JSON instead of a table")
+    max_rows: int = option(0, group="rows", help="use N rows, evenly spaced; 0: all")
+    tokenizer: str | None = option(
+        None,
+        group="models and tasks",
+        metavar="NAME",
+        help="tokenizer to use (default: the checkpoint's, else GPT-2's)",
+    )
+    batch_size: int = option(8, group="running", help="rows of the model's length at once")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", group="running", help="auto: a GPU if there is one")
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto", group="running", help="of the model; auto: bfloat16 on CUDA, else float32"
+    )
+    json: bool = option(False, group="output", help="print the summary as JSON instead of a table")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +135,9 @@ class EvalOptions(SourceOptions):
             raise OptionError(f"--tasks names none; there are: {', '.join(TASKS)}")
         for name in self.task_names:
             if name not in TASKS:
-                raise OptionError(f"--tasks has {name!r}; there are: {', '.join(TASKS)}")
+                near = did_you_mean(name, TASKS)
+                question = f"; did you mean {near}?" if near else ""
+                raise OptionError(f"--tasks has {name!r}; there are: {', '.join(TASKS)}{question}")
         if "bits_per_byte" in self.task_names and self.heldout is None:
             raise OptionError("--tasks bits_per_byte needs --heldout DATA_DIR, a data set of policy stream or keep")
         if "rows" in self.task_names and not self.rows:

@@ -2,66 +2,88 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bosrow.errors import OptionError
 from bosrow.evals.options import TrainingEvaluationOptions
-from bosrow.options import option, require_finite
+from bosrow.flags import Help, option, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(TrainingEvaluationOptions):
     """Options of `bosrow train`. An interval of 0 turns a thing off, at the end of training too."""
 
+    HELP: ClassVar = Help(
+        groups=(
+            *("data", "run", "batch", "model", "optimizer", "device", "validation", "HellaSwag", "EWoK"),
+            *("held-out documents", "checkpoints and records"),
+        ),
+        examples=(
+            "bosrow train --data_dir corpus_rows --dry_run",
+            "bosrow train --data_dir web_rows:0.7 books_rows:0.3 --run_dir experiments/mix",
+            "torchrun --standalone --nproc_per_node=8 -m bosrow train \\\n"
+            "  --data_dir corpus_rows --micro_batch_size 32 --compile",
+        ),
+    )
+
     data_dir: tuple[str, ...] = option(
+        group="data",
         metavar="DIR[:WEIGHT]",
-        help="a data set made by 'bosrow prepare', or several, mixed row by row in the proportions of their weights",
+        help="folders made by 'bosrow prepare'; several are mixed row by row in proportion to their weights",
     )
-    experiments_dir: Path = option(Path("experiments"), help="where run folders are made")
-    run_dir: Path | None = option(None, help="the run folder itself, instead of one named from the options")
+    experiments_dir: Path = option(Path("experiments"), group="run", metavar="DIR", help="folder of run folders")
+    run_dir: Path | None = option(None, group="run", metavar="DIR", help="the run folder, instead of a new one there")
     resume: Literal["auto", "off"] = option(
-        "auto", help="auto: go on from the newest valid checkpoint of the run folder"
+        "auto", group="run", help="auto: go on from the newest valid checkpoint of the run folder"
     )
-    init_from: Path | None = option(None, help="start from the weights of a GPT-2 folder in Hugging Face's format")
-    seed: int = option(42, help="of the initial weights and of the order of rows")
-
-    seq_len: int = option(1024, help="tokens predicted in a row; the data set's own")
-    total_batch_tokens: int = option(491520, help="tokens of one optimizer step, over all ranks")
-    micro_batch_size: int = option(10, help="rows at once on one device, at most")
-    max_train_steps: int = option(20000, help="optimizer steps")
-
-    vocab_size: int | None = option(None, help="words the model knows (default: the data set's, 50257 for GPT-2)")
-    n_embd: int = option(768, help="width of the model")
-    n_head: int = option(12, help="attention heads of a layer")
-    n_layer: int = option(12, help="layers")
-
-    learning_rate: float = option(6e-4, help="peak, after the warm-up")
-    warmup_iters: int = option(700, help="steps of linear warm-up; then a cosine")
-    learning_rate_decay_frac: float = option(0.0, help="part of the peak that the cosine ends at")
-    weight_decay: float = option(0.1, help="AdamW's, on matrices and embeddings alone")
-    beta1: float = option(0.9, help="AdamW's")
-    beta2: float = option(0.95, help="AdamW's")
-    grad_clip: float = option(1.0, help="largest L2 norm of the gradient; 0: no clipping")
-    max_skipped_steps: int = option(
-        10, help="steps with a non-finite loss or gradient that are passed over before stopping"
+    init_from: Path | None = option(
+        None, group="model", metavar="DIR", help="start from this GPT-2 in Hugging Face's format"
     )
+    seed: int = option(42, group="run", help="of initial weights and order of rows")
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="auto: a GPU where there is one")
-    dtype: Literal["auto", "float32", "bfloat16"] = option("auto", help="of matrix products; auto: bfloat16 on CUDA")
-    compile: bool = option(False, help="compile the model with torch.compile")
-    activation_checkpointing: bool = option(False, help="compute layers again in the backward pass, for less memory")
-    num_workers: int = option(0, help="processes that read rows; 0: a thread, which is enough")
-    timeout_seconds: float = option(600.0, help="how long a rank waits for another one before it gives up")
+    seq_len: int = option(1024, group="batch", help="predictions per row, as prepared")
+    total_batch_tokens: int = option(491520, group="batch", help="tokens per step, over all ranks")
+    micro_batch_size: int = option(10, group="batch", help="rows on one device at once")
+    max_train_steps: int = option(20000, group="batch", help="optimizer steps")
 
-    eval_every: int = option(200, help="steps between validation losses")
-    val_rows: int = option(1024, help="rows of the val split used for it, evenly spaced; 0: all")
-    save_every: int = option(2000, help="steps between checkpoints")
-    keep_checkpoints: int = option(3, help="newest checkpoints that are kept; 0: all")
-    exposure_every: int = option(100, help="steps between records of which rows each rank has read")
-    sample_every: int = option(2000, help="steps between samples of generated text")
-    tensorboard: bool = option(False, help="write TensorBoard events too (extra 'tensorboard')")
-    wandb: str | None = option(None, metavar="PROJECT", help="log to this Weights & Biases project too (extra 'wandb')")
-    dry_run: bool = option(False, help="print what would run, and leave")
+    vocab_size: int | None = option(None, group="model", help="size of the vocabulary (default: the data set's)")
+    n_embd: int = option(768, group="model", help="width of the model")
+    n_head: int = option(12, group="model", help="attention heads per layer")
+    n_layer: int = option(12, group="model", help="layers of the model")
+
+    learning_rate: float = option(6e-4, group="optimizer", help="peak, after the warm-up")
+    warmup_iters: int = option(700, group="optimizer", help="steps of linear warm-up, then cosine")
+    learning_rate_decay_frac: float = option(0.0, group="optimizer", help="final fraction of the peak")
+    weight_decay: float = option(0.1, group="optimizer", help="of matrices and embeddings")
+    beta1: float = option(0.9, group="optimizer", help="of AdamW")
+    beta2: float = option(0.95, group="optimizer", help="of AdamW")
+    grad_clip: float = option(1.0, group="optimizer", help="largest norm of the gradient; 0: any")
+    max_skipped_steps: int = option(10, group="optimizer", help="most non-finite steps to skip")
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", group="device", help="auto: a GPU if there is one")
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto", group="device", help="of matrix products; auto: bfloat16 on CUDA, else float32"
+    )
+    compile: bool = option(False, group="device", help="compile the model with torch.compile")
+    activation_checkpointing: bool = option(False, group="device", help="compute activations twice, to save memory")
+    num_workers: int = option(0, group="data", help="processes that read rows; 0: a thread")
+    timeout_seconds: float = option(600.0, group="device", help="how long ranks wait for each other")
+
+    eval_every: int = option(200, group="validation", help="steps between validations; 0: never")
+    val_rows: int = option(1024, group="validation", help="val rows, evenly spaced; 0: all")
+    save_every: int = option(2000, group="checkpoints and records", help="steps between checkpoints; 0: none")
+    keep_checkpoints: int = option(3, group="checkpoints and records", help="newest checkpoints to keep; 0: all")
+    exposure_every: int = option(
+        100, group="checkpoints and records", help="steps between records of which rows each rank has read; 0: none"
+    )
+    sample_every: int = option(2000, group="checkpoints and records", help="steps between text samples; 0: none")
+    tensorboard: bool = option(
+        False, group="checkpoints and records", help="log to TensorBoard too (extra 'tensorboard')"
+    )
+    wandb: str | None = option(
+        None, group="checkpoints and records", metavar="PROJECT", help="log to Weights & Biases too (extra 'wandb')"
+    )
+    dry_run: bool = option(False, group="run", help="print what would run, and stop")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,10 +109,23 @@ class TrainOptions(TrainingEvaluationOptions):
 class ExportOptions:
     """Options of `bosrow export`."""
 
-    checkpoint: Path = option(positional=True, help="a checkpoint, or a run folder: its newest valid checkpoint")
-    out_dir: Path = option(help="the folder to make, in Hugging Face's format")
+    HELP: ClassVar = Help(
+        groups=("checkpoint", "output"),
+        examples=(
+            "bosrow export experiments/my_run --out_dir my_model",
+            "bosrow export experiments/my_run/ckpt_final_step0020000 --out_dir my_model",
+        ),
+    )
+
+    checkpoint: Path = option(
+        positional=True,
+        group="checkpoint",
+        metavar="CHECKPOINT",
+        help="a checkpoint; or a run folder, for its newest one",
+    )
+    out_dir: Path = option(group="output", metavar="DIR", help="folder to make, in Hugging Face's format")
     tokenizer: Path | None = option(
-        None, metavar="FILE", help="the tokenizer.json that the model was trained with, if it is not GPT-2's"
+        None, group="checkpoint", metavar="FILE", help="the model's tokenizer.json, if it is not GPT-2's"
     )
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bosrow.data.mixture import weighted_paths
 from bosrow.errors import OptionError
-from bosrow.options import option, same_as
+from bosrow.flags import Help, option, same_as
 from bosrow.train.options import TrainOptions
 
 ASKED = ("row", "position", "step", "document")
@@ -16,20 +16,32 @@ ASKED = ("row", "position", "step", "document")
 class TraceOptions:
     """Options of `bosrow trace`: one of `ASKED`, and for a step what the training was started with."""
 
-    data_dir: Path = option(positional=True, help="a folder made by 'bosrow prepare'")
-    row: int | None = option(None, help="a row of the split, counted from 0")
-    position: int | None = option(None, help="a place in the endless order of training, counted from 0")
-    step: int | None = option(None, help="an optimizer step as logged: 1 is the first")
-    document: int | None = option(None, help="a document, counted from 0 in order of reading: where it is, when seen")
-    split: Literal["train", "val"] = option("train", help="the split of --row or --position")
-    text: bool = option(False, help="print the text of each piece")
-    seed: int = same_as(TrainOptions, "seed")
-    total_batch_tokens: int = same_as(TrainOptions, "total_batch_tokens")
-    micro_batch_size: int = same_as(TrainOptions, "micro_batch_size")
-    world_size: int = option(1, help="ranks of the training")
-    rank: int | None = option(None, help="the rows of this rank alone")
-    max_train_steps: int = same_as(TrainOptions, "max_train_steps")
-    json: bool = option(False, help="print one JSON object")
+    HELP: ClassVar = Help(
+        groups=("data set", "question", "training asked about", "output"),
+        examples=(
+            "bosrow trace corpus_rows --row 7 --text",
+            "bosrow trace corpus_rows --step 1200 --total_batch_tokens 524288 --rank 0",
+        ),
+    )
+
+    data_dir: Path = option(
+        positional=True, group="data set", metavar="DATA_DIR", help="a folder made by 'bosrow prepare'"
+    )
+    row: int | None = option(None, group="question", help="which documents are in row N? (from 0)")
+    position: int | None = option(
+        None, group="question", help="which row is at place N of the training order? (from 0)"
+    )
+    step: int | None = option(None, group="question", help="which rows did step N read? (from 1, as logged)")
+    document: int | None = option(None, group="question", help="in which rows is document N, and when? (from 0)")
+    split: Literal["train", "val"] = option("train", group="question", help="split of --row or --position")
+    text: bool = option(False, group="output", help="print the text of each piece")
+    seed: int = same_as(TrainOptions, "seed", group="training asked about")
+    total_batch_tokens: int = same_as(TrainOptions, "total_batch_tokens", group="training asked about")
+    micro_batch_size: int = same_as(TrainOptions, "micro_batch_size", group="training asked about")
+    world_size: int = option(1, group="training asked about", help="number of ranks")
+    rank: int | None = option(None, group="training asked about", help="with --step: only the rows of rank N")
+    max_train_steps: int = same_as(TrainOptions, "max_train_steps", group="training asked about")
+    json: bool = option(False, group="output", help="print one JSON object")
 
     def __post_init__(self) -> None:
         if weighted_paths((str(self.data_dir),))[0][0] != self.data_dir:

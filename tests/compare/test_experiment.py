@@ -10,7 +10,7 @@ from bosrow.cli import main
 from bosrow.compare.experiment import read_experiment
 from bosrow.compare.plan import detectable_difference
 from bosrow.errors import OptionError
-from bosrow.options import as_arguments, parse
+from bosrow.flags import as_arguments, parse
 from bosrow.train.options import TrainOptions
 
 LAUNCH = Path(__file__).parents[2] / "launch"
@@ -163,4 +163,4 @@ def test_options_as_arguments_are_read_back_the_same(tmp_path):
         experiment.eval_options(run, tmp_path / "ckpt", (tmp_path / "a", tmp_path / "b")),
         TrainOptions(data_dir=("x",), compile=True, learning_rate=1e-3),
     ):
-        assert parse(type(options), as_arguments(options), "bosrow", "") == options
+        assert parse(type(options), as_arguments(options), "bosrow") == options

@@ -95,5 +95,5 @@ def test_policies_foretells_what_it_would_do(tmp_path, capsys):
 
 
 def test_a_policy_that_is_not_in_the_table_is_refused_with_those_that_are(tmp_path):
-    with pytest.raises(OptionError, match="'best'; there are: crop, crop-long-first, keep, stream, in-order"):
+    with pytest.raises(OptionError, match="'best'; it must be crop, crop-long-first, keep, stream or in-order"):
         prepared(tmp_path / "out", data_files=("corpus.jsonl",), policy="best")
