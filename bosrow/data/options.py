@@ -37,6 +37,9 @@ class PrepareOptions:
     split: str = option("train", help="split to read")
     text_field: str = option("text", help="column that holds the text")
     id_field: str | None = option(None, help="column with each document's id, kept in the provenance")
+    csv_quoting: Literal["quoted", "none"] | None = option(
+        None, help="whether quotes enclose cells of csv and tsv files (default: quoted in csv, none in tsv)"
+    )
     tokenizer: str = option("gpt2", help="gpt2, or a tokenizer.json of Hugging Face (the file or its folder)")
     engine: Literal["tiktoken", "gigatoken"] = option(
         "tiktoken", help="what encodes by gpt2: gigatoken gives the same ids faster (pip install 'bosrow[fast]')"
@@ -67,6 +70,8 @@ class PrepareOptions:
             raise OptionError("--from takes the place of --dataset and --data_files; give one of them")
         if not self.dataset and not self.data_files and not self.from_dir:
             raise OptionError("no corpus: give --dataset NAME (on the Hub), --data_files FILE... or --from DATA_DIR")
+        if self.from_dir and self.csv_quoting:
+            raise OptionError("--csv_quoting says how CSV files are written, and --from reads none; leave it out")
         if self.engine == "gigatoken" and (self.from_dir or self.tokenizer != "gpt2"):
             raise OptionError(
                 "--engine gigatoken encodes text by --tokenizer gpt2 alone, so not with --from; leave it out"
