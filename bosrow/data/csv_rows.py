@@ -1,9 +1,9 @@
 """Rows of CSV (RFC 4180), cut out of a stream of bytes.
 
-Promise: a row ends at a line end (LF, or any CR before one) outside quotes. A cell that begins with a quote ends with one, holds
-separators and line ends, and each quote in it stands twice; any other cell is what stands there, quotes too. Whatever
-is none of this is wrong: then the row is its first line alone, so that a stray quote never swallows the rows behind it.
-Lines of nothing are no rows. Without quoting a row is a line.
+Promise: a row ends at a line end (LF, or any CR before one) outside quotes. A cell that begins with a quote ends with
+one, holds separators and line ends, and each quote in it stands twice; any other cell is what stands there, quotes too.
+Whatever is none of this is wrong: then the row is its first line alone, so that a stray quote never swallows the rows
+behind it. Lines of nothing are no rows. Without quoting a row is a line.
 
 Cost: bytes are searched and never decoded, several hundred MB a second where cells are long. A row that is not whole in
 the buffer is read again from its start when as much again has been read, so memory is about three times the longest

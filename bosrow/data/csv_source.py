@@ -203,7 +203,7 @@ def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, Row]
             return Document(index, row, bad=f"not CSV ({found.wrong})")
         cells = found.cells
         if len(cells) != len(names):
-            quoted = hint if any(cell.startswith(b'"') for cell in cells) else ""
+            quoted = hint if any(b'"' in cell for cell in cells) else ""
             detail = f"{len(cells)} where the header has {len(names)}{quoted}"
             return Document(index, row, bad=f"wrong number of cells ({detail})")
         try:

@@ -121,7 +121,7 @@ def test_a_quote_that_is_never_closed_takes_bounded_memory_and_one_row(monkeypat
 def test_a_line_too_long_to_be_held_is_one_wrong_row_and_the_next_is_read(monkeypatch, line):
     monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 1 << 10)
     monkeypatch.setattr(csv_rows, "MAX_ROW_BYTES", 1 << 16)
-    first, wrong, last = found_in(b"a,b\n" + line + b"\nc,d\n")
+    first, wrong, last = found_in(b"a,b\n" + line + b"\nc,d\n", size=1 << 10)
     assert (first.cells, wrong.wrong, last.cells) == ([b"a", b"b"], csv_rows.TOO_LONG, [b"c", b"d"])
     assert last.end == 9 + len(line)
 
@@ -203,11 +203,13 @@ def test_cells_of_tsv_stand_as_they_are_unless_quoting_is_asked_for(tmp_path):
     prepared(tmp_path / "out", **settings)
     assert texts_of(tmp_path / "out") == list(enumerate(lines))
 
-    (tmp_path / "a.tsv").write_text('id\ttext\n0\t"two\nlines\t""here"""\n1\tplain\n')
-    with pytest.raises(BadRowError, match=r"1 where the header has 2|where quotes enclose cells, give --csv_quoting"):
+    (tmp_path / "a.tsv").write_text('id\ttext\n0\t"two\nlines ""here"""\n1\tplain\n')
+    with pytest.raises(
+        BadRowError, match=r"row 1: .*1 where the header has 2; where quotes enclose cells, give --csv_quoting"
+    ):
         prepared(tmp_path / "stopped", **settings)
     prepared(tmp_path / "quoted", csv_quoting="quoted", **settings)
-    assert texts_of(tmp_path / "quoted") == [(0, 'two\nlines\t"here"'), (1, "plain")]
+    assert texts_of(tmp_path / "quoted") == [(0, 'two\nlines "here"'), (1, "plain")]
 
 
 def test_csv_without_quoting_is_read_where_that_is_asked_for(tmp_path):
@@ -335,7 +337,7 @@ def test_files_with_names_that_are_patterns_or_addresses_are_read_as_they_are(tm
 
 def test_a_csv_run_that_an_older_bosrow_began_is_refused_with_the_way_out_and_not_touched(tmp_path, monkeypatch):
     flags = write_corpus(tmp_path / "corpus", "csv", documents(40))
-    settings: dict[str, Any] = {"data_files": (flags[1],), "seq_len": 16}
+    settings: dict[str, Any] = {"data_files": (flags[1],), "seq_len": 16, "val_fraction": 0.0}
 
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -358,11 +360,12 @@ def test_a_csv_run_that_an_older_bosrow_began_is_refused_with_the_way_out_and_no
 
 def test_a_complete_csv_data_set_is_complete_and_another_quoting_is_another_data_set(tmp_path, capsys):
     flags = write_corpus(tmp_path / "corpus", "csv", documents(40))
-    expected = prepared(tmp_path / "out", data_files=(flags[1],))
-    assert prepared(tmp_path / "out", data_files=(flags[1],)) == expected
+    settings: dict[str, Any] = {"data_files": (flags[1],), "val_fraction": 0.0}
+    expected = prepared(tmp_path / "out", **settings)
+    assert prepared(tmp_path / "out", **settings) == expected
     assert "is complete" in capsys.readouterr().out
     with pytest.raises(DataSetError, match=r"csv_quoting +None +-> +none"):
-        prepared(tmp_path / "out", data_files=(flags[1],), csv_quoting="none")
+        prepared(tmp_path / "out", csv_quoting="none", **settings)
 
 
 # ---- the Hub

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from corpora import documents, prepared, write_corpus
+from corpora import HANDED_ON, documents, prepared, write_corpus
 
 from bosrow.data import csv_source, iterated, units
 from bosrow.data.lookup import Provenance
