@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import tenacity
 
 from bosrow.data.hub_errors import explained, passing_wait, passing_wait_of_file, reason, refusal
-from bosrow.data.source import ITERATED
+from bosrow.data.source import WITH_SETTINGS
 from bosrow.errors import BosrowError, MachineError, SourceError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class HubDataset:
     revision: str
     format: str  # of `datasets`
     files: tuple[HubFile, ...]
-    settings: str = "{}"  # as JSON, what the README has a builder do that reads the format for us
+    settings: str = "{}"  # as JSON, how the README has files of a format of WITH_SETTINGS read
 
 
 def resolve(dataset: str, config: str | None = None, split: str = "train", revision: str | None = None) -> HubDataset:
@@ -246,7 +246,7 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
     paths = [_path_inside(dataset, commit, address) for address in splits[split]]
     if not paths:
         raise SourceError(f"{dataset}, config {builder.config.name!r}, split {split!r}, has no files")
-    if builder.name in ITERATED:
+    if builder.name in WITH_SETTINGS:
         file_format, settings = builder.name, _reading_settings(dataset, builder.config)
     else:
         file_format, settings = _common_format(dataset, paths), "{}"
@@ -286,8 +286,10 @@ def _common_format(dataset: str, paths: list[str]) -> str:
     for path in paths:
         file_format = next((FORMATS[ending] for ending in PurePosixPath(path).suffixes if ending in FORMATS), None)
         if file_format is None:
-            readable = f"files that end in {', '.join(FORMATS)}, and data sets of the formats {', '.join(ITERATED)}"
-            raise SourceError(f"{dataset} holds the file {path}; bosrow reads {readable}")
+            raise SourceError(
+                f"{dataset} holds the file {path}; bosrow reads files that end in {', '.join(FORMATS)}, and data sets "
+                f"of the formats {', '.join(WITH_SETTINGS)}"
+            )
         formats.setdefault(file_format, path)
     if len(formats) > 1:
         raise SourceError(f"{dataset} mixes formats in one split, as in {' and '.join(formats.values())}")

@@ -116,8 +116,9 @@ def explained(error: Exception, dataset: str, revision: str | None) -> BosrowErr
             f"the Hub ({_endpoint()}) cannot be reached for {dataset} ({reason(error)}); "
             "check the network and try again, or give local files by --data_files"
         )
-    if isinstance(error, OSError) and error.errno:  # the cache folder: full, or not writable
-        return MachineError(str(error))
+    for cause in _chain(error):
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno):  # a cache that is full, say
+            return MachineError(f"{dataset} cannot be resolved: {cause}")
     return SourceError(f"`datasets` cannot resolve {dataset}: {str(error).strip().partition(chr(10))[0]}")
 
 

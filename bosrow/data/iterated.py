@@ -1,12 +1,12 @@
-"""Sources that `datasets` can only iterate: CSV, Arrow and WebDataset files.
+"""Sources that `datasets` can only iterate: Arrow and WebDataset files.
 
 The reader process lets the builder of the format, as it comes with `datasets`, walk one file after the other, and
 hands the documents on in units of about 16 MB of text and at most 4096 documents. No code of a data set is run.
 
-Promise: documents, their order and their rows (counted from 0, headers left out) depend on the files alone. Files
-are opened through `Source.open`, so those on the Hub pass the same retries, and those on the disk the same look for
-changes, as all others. Where a file cannot be read on, what stands before counts, and the rest is one bad row.
-A field of a CSV file is the text that stands there: NA is no null and 007 no number, as they are for pandas.
+Promise: documents, their order and their rows (counted from 0) depend on the files alone. Files are opened through
+`Source.open`, so those on the Hub pass the same retries, and those on the disk the same look for changes, as all
+others. Where a file is damaged, what stands before counts, and the rest is one bad row. Where anything else fails
+(`datasets` keeps a cache folder, for one), the run stops.
 
 Cost: one process reads, with a Python object a row. A position is a file and a row, so going on reads the interrupted
 file once more up to that row, without tokenizing it: several files are better than one that takes hours.
@@ -14,6 +14,7 @@ file once more up to that row, without tokenizing it: several files are better t
 
 import inspect
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -28,19 +29,17 @@ from bosrow.data.unit import (
     Document,
     Position,
     Unit,
-    check_machine,
     check_unchanged,
     columns_of,
-    first_line,
+    damage,
     id_of,
 )
-from bosrow.errors import BadRowError, BosrowError, DataSetError
+from bosrow.errors import BadRowError, BosrowError, DataSetError, MachineError
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
 UNIT_DOCUMENTS = 4096
-CSV_ROWS = 1000  # that pandas reads at once
 PROTOCOL = "bosrow"
 # tar: a block of zeros; Arrow: the end of a stream, or of a file of the random-access format.
 END_MARKS = {".tar": (bytes(512),), ".arrow": (b"\xff\xff\xff\xff\0\0\0\0", b"ARROW1")}
@@ -65,7 +64,7 @@ class _Served:
 
     @property
     def address(self) -> str:
-        """What builders see: only the name's endings matter to them (.csv.gz is unpacked, .tsv is not)."""
+        """What builders see: only the name's endings matter to them (.arrow.gz is unpacked)."""
         return f"{PROTOCOL}://file{''.join(PurePosixPath(self.file.name).suffixes[-2:])}"
 
     @property
@@ -98,7 +97,7 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
     """The units of a file from `begin` on; their documents travel with them."""
     index, row, size = begin.file, begin.row, 0
     documents: list[Document] = []
-    damage: BadRowError | None = None
+    bad: BadRowError | None = None
     try:
         with _Served(source, index) as served:
             for value in _rows(source, served, skip=row):
@@ -109,11 +108,11 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
                 documents.append(_document(source, index, row, value))
                 row, size = row + 1, size + len(documents[-1].text)
     except BadRowError as error:
-        damage = error
-    end = Position(index, 0, row) if damage else Position(index + 1)
+        bad = error
+    end = Position(index, 0, row) if bad else Position(index + 1)
     yield Unit(begin, end, source.share(index, 1.0), documents)
-    if damage:
-        raise damage
+    if bad:
+        raise bad
 
 
 def _document(source: Source, index: int, row: int, value: dict[str, Any]) -> Document:
@@ -127,15 +126,7 @@ def _rows(source: Source, served: _Served, skip: int) -> Iterator[dict[str, Any]
     """The rows of a file, without the first `skip`. Raises BadRowError where it cannot be read on."""
     try:
         check_unchanged(source, served.file)
-        if source.format == "csv":
-            from datasets import Features, Value
-
-            first = next(iter(_open(served)), None)
-            if first is None:  # a header alone
-                return
-            dataset = _open(served, features=Features({name: Value("string") for name in first}))
-        else:
-            dataset = _open(served)
+        dataset = _open(served)
         # Before a picture beside the text is decoded.
         dataset = dataset.select_columns(columns_of(source, dataset.features.arrow_schema))
         yield from dataset.skip(skip)
@@ -156,17 +147,13 @@ def _check_end(served: _Served) -> None:
             raise BadRowError(f"{served.file.name} was cut short: the mark that ends such a file is missing")
 
 
-def _open(served: _Served, **more: Any) -> "IterableDataset":
+def _open(served: _Served) -> "IterableDataset":
     from datasets import load_dataset
 
     register_implementation(PROTOCOL, _OneFile)
     settings = json.loads(served.source.settings)
     if foreign := settings.keys() & inspect.signature(load_dataset).parameters:
         raise DataSetError(f"{', '.join(sorted(foreign))}: no setting of a file format; the state was edited")
-    settings |= more
-    if served.source.format == "csv":
-        separator = {"sep": "\t"} if ".tsv" in served.address else {}
-        settings = separator | settings | {"na_filter": False, "chunksize": CSV_ROWS}
     return load_dataset(
         served.source.format,
         data_files=served.address,
@@ -178,17 +165,11 @@ def _open(served: _Served, **more: Any) -> "IterableDataset":
 
 
 def schema_of(source: Source, index: int) -> pa.Schema:
-    """The columns of a file; those of CSV are all text, and without rows those that are wanted.
-
-    Raises BadRowError where the file cannot be read.
-    """
+    """The columns of a file. Raises BadRowError where it is damaged."""
     try:
         with _Served(source, index) as served:
-            dataset = _open(served)
-            if dataset.features is not None:
-                return dataset.features.arrow_schema
-            wanted = [name for name in (source.text_field, source.id_field) if name is not None]
-            return pa.schema([(str(name), pa.string()) for name in next(iter(dataset), wanted)])
+            check_unchanged(source, served.file)
+            return _open(served).features.arrow_schema
     except Exception as error:  # builders raise what their libraries raise
         raise _told(error) from error
 
@@ -200,5 +181,14 @@ def _told(error: Exception) -> BosrowError:
         if isinstance(cause, BosrowError):
             return cause
         cause = cause.__cause__ or cause.__context__
-    check_machine("a file cannot be read", error)
-    return BadRowError(first_line(error))
+    try:
+        # Builders tell by a ValueError that a file is not of their format.
+        return damage("it cannot be read on", error, ValueError, tarfile.TarError)
+    except MachineError as fault:
+        return MachineError(f"{fault}. `datasets` keeps a cache in {_cache()}; HF_HOME sets another place")
+
+
+def _cache() -> str:
+    from datasets.config import HF_DATASETS_CACHE
+
+    return str(HF_DATASETS_CACHE)

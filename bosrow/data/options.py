@@ -56,6 +56,9 @@ class PrepareOptions:
     id_field: str | None = option(
         None, group="source", metavar="COLUMN", help="column with a document's id, for the provenance"
     )
+    csv_quoting: Literal["quoted", "none"] | None = option(
+        None, group="source", help="whether quotes enclose cells (default: quoted in csv, none in tsv files)"
+    )
     tokenizer: str = option("gpt2", group="tokenizer", metavar="NAME", help="gpt2, or a tokenizer.json or its folder")
     engine: Literal["tiktoken", "gigatoken"] = option(
         "tiktoken", group="tokenizer", help="gigatoken gives the same ids, faster (extra 'fast')"
@@ -99,6 +102,8 @@ class PrepareOptions:
             raise OptionError("--from takes the place of --dataset and --data_files; give one of them")
         if not self.dataset and not self.data_files and not self.from_dir:
             raise OptionError("no corpus: give --dataset NAME (on the Hub), --data_files FILE... or --from DATA_DIR")
+        if self.from_dir and self.csv_quoting:
+            raise OptionError("--csv_quoting says how CSV files are written, and --from reads none; leave it out")
         if self.engine == "gigatoken" and (self.from_dir or self.tokenizer != "gpt2"):
             raise OptionError(
                 "--engine gigatoken encodes text by --tokenizer gpt2 alone, so not with --from; leave it out"

@@ -9,7 +9,7 @@ import glob
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, get_args
 
@@ -20,14 +20,16 @@ from bosrow.data.options import PrepareOptions
 from bosrow.errors import BadRowError, DataSetError, SourceError
 
 Format = Literal["parquet", "json", "lines", "text", "tokens", "rows", "csv", "arrow", "webdataset"]
-ITERATED = ("csv", "arrow", "webdataset")  # that `datasets` reads for us
+ITERATED = ("arrow", "webdataset")  # that `datasets` reads for us
+WITH_SETTINGS = ("csv", *ITERATED)  # of which a README may say how they are to be read
 # `datasets` builders and what we call them. All others hold no text, or (pandas) run code that a file may hold.
-FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"} | {name: name for name in ITERATED}
+FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"} | {name: name for name in WITH_SETTINGS}
 ENDINGS = {".parquet": "parquet", ".bin": "tokens"}
 ENDINGS |= {".csv": "csv", ".tsv": "csv", ".arrow": "arrow", ".tar": "webdataset"}
 TOKEN_FORMATS = ("tokens", "rows")  # hold ids, not text
 JSON_NAMES = (".jsonl", ".json", ".ndjson")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+UNREADABLE = "unreadable"  # the mark of a file that could not be read when it was found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +43,13 @@ class SourceFile:
 
     @classmethod
     def local(cls, path: str, name: str) -> "SourceFile":
-        """The file at `path` as it is now; one that cannot be looked at has no size."""
+        """The file at `path` as it is now; one that cannot be read has no size."""
         try:
             status = os.stat(path)
         except OSError:
-            return cls(path=path, name=name, size=0, mark="unreadable")
+            return cls(path=path, name=name, size=0, mark=UNREADABLE)
+        if not os.access(path, os.R_OK):
+            return cls(path=path, name=name, size=0, mark=UNREADABLE)
         return cls(path=path, name=name, size=status.st_size, mark=str(status.st_mtime_ns))
 
 
@@ -65,7 +69,7 @@ class Source:
     revision: str | None = None
     data_dir: str | None = None
     data: str | None = None
-    settings: str = "{}"  # as JSON, for the builder of a format that `datasets` reads
+    settings: str = "{}"  # as JSON, how the files of a format of WITH_SETTINGS are to be read
 
     def open(self, file: SourceFile) -> BinaryIO:
         """Open a file, local or on the Hub, for seekable binary reading."""
@@ -96,6 +100,11 @@ class Source:
         """What `as_json` gave."""
         if value["format"] not in get_args(Format):
             raise ValueError(f"its format is {value['format']!r}")
+        if value["format"] == "csv" and "rules" not in json.loads(value["settings"]):
+            raise DataSetError(
+                "this preparation was begun by an older bosrow, which read CSV by the rules of pandas and lost text; "
+                "start over with --fresh, or go on with the bosrow that began it"
+            )
         return cls(**value | {"files": tuple(SourceFile(**file) for file in value["files"])})
 
 
@@ -123,7 +132,13 @@ def find_source(options: PrepareOptions) -> Source:
         raise SourceError(f"--dataset {options.dataset} reads local files; name them by --data_files")
     else:
         source = _hub(options)
-    if source.format == "parquet" or source.format in ITERATED:
+    if source.format == "csv":
+        from bosrow.data.csv_source import settings_of  # which builds on this module
+
+        source = replace(source, settings=settings_of(source.settings, options.csv_quoting))
+    elif options.csv_quoting is not None:
+        raise SourceError(f"--csv_quoting says how CSV is written; this source is {source.format}")
+    if source.format == "parquet" or source.format in WITH_SETTINGS:
         _check_columns(source, skips=options.on_bad_row == "skip")
     return source
 
@@ -236,7 +251,7 @@ def _column_problem(source: Source, index: int) -> str | None:
     name = source.files[index].name
     try:
         schema = _schema(source, index)
-    except (pa.ArrowException, OSError, BadRowError) as error:
+    except BadRowError as error:
         kind = "Parquet" if source.format == "parquet" else source.format
         return f"{name} is not a readable {kind} file ({error})"
     for flag, field in (("text_field", source.text_field), ("id_field", source.id_field)):
@@ -251,12 +266,20 @@ def _column_problem(source: Source, index: int) -> str | None:
 
 
 def _schema(source: Source, index: int) -> pa.Schema:
+    from bosrow.data import csv_source  # which builds on this module, as the others do
+    from bosrow.data.unit import damage, opened
+
+    if source.format == "csv":
+        return csv_source.schema_of(source, index)
     if source.format in ITERATED:
-        from bosrow.data import iterated  # which builds on this module
+        from bosrow.data import iterated  # which imports more than the others need
 
         return iterated.schema_of(source, index)
-    with source.open(source.files[index]) as stream:
-        return pq.ParquetFile(stream).schema_arrow
+    with opened(source, index) as stream:
+        try:
+            return pq.ParquetFile(stream).schema_arrow
+        except (pa.ArrowException, OSError) as error:
+            raise damage("its footer cannot be read", error) from None
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -1,9 +1,15 @@
 """What a worker reads at once, and what the readers of all formats share.
 
-The readers are parquet_source, text_source, token_source and iterated; `units` chooses among them.
+The readers are parquet_source, text_source, csv_source, token_source and iterated; `units` chooses among them.
+
+One rule for all of them: what is provably wrong inside a file is a bad row (`damage`), whatever else goes wrong ends
+the run and leaves nothing out (`check_machine`).
 """
 
-import errno
+import gzip
+import lzma
+import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +18,18 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import zstandard
 
-from bosrow.data.source import Source, SourceFile, is_text
-from bosrow.errors import BadRowError, MachineError
+from bosrow.data.source import UNREADABLE, Source, SourceFile, is_text
+from bosrow.errors import BadRowError, MachineError, SourceError
 
 UNIT_BYTES = 16 << 20
-MACHINE_FAULTS = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
+# What the libraries raise about bytes that are not what they have to be. No other error proves anything about a file.
+DATA_FAULTS: tuple[type[Exception], ...] = (
+    *(pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, pa.ArrowNotImplementedError),
+    *(pa.lib.ArrowIndexError, pa.lib.ArrowSerializationError),
+    *(UnicodeError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, gzip.BadGzipFile),
+)
 
 
 class Position(NamedTuple):
@@ -68,6 +80,7 @@ def opened(source: Source, index: int) -> Iterator[BinaryIO]:
     Whatever was read out of a file that changed meanwhile is of neither the old nor the new one.
     """
     file = source.files[index]
+    check_unchanged(source, file)
     try:
         stream = source.open(file)
     except OSError as error:
@@ -79,9 +92,19 @@ def opened(source: Source, index: int) -> Iterator[BinaryIO]:
 
 
 def check_unchanged(source: Source, file: SourceFile) -> None:
-    """Raise BadRowError if a local file is not the one that was found at the start."""
-    if source.dataset is None and SourceFile.local(file.path, file.name) != file:
-        raise BadRowError(f"{file.name} was changed or removed while it was read")
+    """Raise SourceError if a local file is not the one that was found at the start, BadRowError if that was none."""
+    if source.dataset is not None:
+        return
+    if file.mark == UNREADABLE:
+        raise BadRowError(f"{file.name} could not be read when it was found (a broken link, or no permission)")
+    try:
+        status = os.stat(file.path)
+    except OSError as error:
+        raise damage(f"{file.name} cannot be looked at any more", error) from None
+    if (status.st_size, str(status.st_mtime_ns)) != (file.size, file.mark):
+        raise SourceError(
+            f"{file.name} was changed while it was read; start over with --fresh when nothing writes to it any more"
+        )
 
 
 def columns_of(source: Source, schema: pa.Schema) -> list[str]:
@@ -102,22 +125,33 @@ def id_of(value: Any) -> str | None:
     return None if value is None else str(value).encode(errors="replace").decode()
 
 
-def damage(what: str, error: Exception) -> BadRowError:
+def damage(what: str, error: Exception, *proofs: type[Exception]) -> BadRowError:
     """The bad row that `error` makes of a file or a part of it; `what` says which. Raises MachineError."""
-    check_machine(what, error)
+    check_machine(what, error, *proofs)
     return BadRowError(f"{what} ({first_line(error)})")
 
 
-def check_machine(what: str, error: Exception) -> None:
-    """Raise MachineError if `error` is this machine's fault and not the text's, which another time can be read."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_FAULTS):
-        raise MachineError(
-            f"{what} ({first_line(error)}); nothing was left out, the same command goes on from here "
-            "(--workers 1 takes the least memory)"
-        ) from error
+def check_machine(what: str, error: Exception, *proofs: type[Exception]) -> None:
+    """Raise MachineError unless `error` proves that the file is wrong: DATA_FAULTS do, and `proofs` where they arise.
+
+    The system gives its errors a number. An OSError without one is how pyarrow and bz2 tell damage.
+    """
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, MemoryError) and getattr(cause, "errno", None) is None:
+        cause = cause.__cause__ or cause.__context__
+    if cause is None and (type(error) is OSError or isinstance(error, (*DATA_FAULTS, *proofs))):
+        return
+    fault = cause or error
+    detail = first_line(fault) if cause else f"{type(error).__name__}: {first_line(error)}"
+    where = f": {fault.filename}" if isinstance(fault, OSError) and fault.filename else ""
+    memory = ", --workers 1 takes the least memory" if isinstance(fault, MemoryError) else ""
+    raise MachineError(
+        f"{what} ({detail}{where}). That proves nothing against the file, so nothing was left out; the same command "
+        f"goes on from here{memory}"
+    ) from error
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """An error in at most 200 characters."""
     text = str(getattr(error, "strerror", None) or error)  # without the path, which differs from machine to machine
     return text.split("\n")[0][:200] or type(error).__name__

@@ -3,7 +3,7 @@
 `units_of` runs in the reader process: it walks the files in order and says what a worker is to read next. A
 worker can find most units by itself (a Parquet row group, a stretch of an uncompressed local file); the
 others (compressed files, oversized row groups, text files on the Hub) travel with their bytes as `payload`, or with
-their documents where only `datasets` can read the format.
+their documents (CSV, and where only `datasets` can read the format).
 `documents_of` runs in a worker. Promise: the units, and the documents in them, depend on the corpus alone,
 and `units_of` can begin at any unit's `next`. What is unusable inside a corpus becomes a document that is
 `bad` and says why; whether that stops the run is for others to decide. A unit is about 16 MB of text, more
@@ -12,7 +12,7 @@ only for one larger document, which exists in memory two or three times, as UTF-
 
 from collections.abc import Iterator
 
-from bosrow.data import parquet_source, text_source, token_source
+from bosrow.data import csv_source, parquet_source, text_source, token_source
 from bosrow.data.source import ITERATED, TOKEN_FORMATS, Source
 from bosrow.data.unit import Document, Position, Unit
 from bosrow.errors import BadRowError
@@ -41,11 +41,8 @@ def _units_of_file(source: Source, begin: Position) -> Iterator[Unit]:
         from bosrow.data import iterated  # which imports more than the others need
 
         return iterated.units_of(source, begin)
-    return (
-        parquet_source.units_of(source, begin)
-        if source.format == "parquet"
-        else text_source.units_of_lines(source, begin)
-    )
+    readers = {"parquet": parquet_source.units_of, "csv": csv_source.units_of}
+    return readers.get(source.format, text_source.units_of_lines)(source, begin)
 
 
 def documents_of(source: Source, unit: Unit) -> Iterator[Document]:

@@ -8,7 +8,7 @@ from bosrow.data.options import PrepareOptions
 from bosrow.errors import OptionError
 from bosrow.flags import Help, option, same_as
 
-SOURCE = ("dataset", "config", "revision", "data_files", "split", "text_field", "tokenizer")
+SOURCE = ("dataset", "config", "revision", "data_files", "split", "text_field", "csv_quoting", "tokenizer")
 PACKING = ("seq_len", "buffer_docs", "buffer_tokens", "workers")
 
 
@@ -33,6 +33,7 @@ class PoliciesOptions:
     )
     split: str = same_as(PrepareOptions, "split")
     text_field: str = same_as(PrepareOptions, "text_field")
+    csv_quoting: Literal["quoted", "none"] | None = same_as(PrepareOptions, "csv_quoting")
     tokenizer: str = same_as(PrepareOptions, "tokenizer")
     seq_len: int = same_as(PrepareOptions, "seq_len")
     buffer_docs: int = same_as(PrepareOptions, "buffer_docs")

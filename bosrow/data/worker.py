@@ -131,6 +131,8 @@ def main(descriptor: int) -> None:
             parent.send(error)
         except MemoryError:
             parent.send(MachineError("a worker is out of memory; the same command goes on, with fewer --workers"))
+        except OSError as error:
+            parent.send(MachineError(f"{error}; nothing was left out, the same command goes on from here"))
         except Exception:
             parent.send(BosrowError(f"a worker failed; this is a defect of bosrow:\n{traceback.format_exc()}"))
 

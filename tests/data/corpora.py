@@ -92,13 +92,16 @@ def _lines(path: Path, first: int, texts: list[str]) -> None:
     path.with_suffix(".txt").write_text("".join(text.replace("\n", " ") + "\n" for text in texts))
 
 
-def _csv(separator: str) -> Any:
-    def write(path: Path, first: int, texts: list[str]) -> None:
-        with path.with_suffix(".csv" if separator == "," else ".tsv").open("w", newline="", encoding="utf-8") as file:
-            rows = [(text, f"id-{first + number}", number) for number, text in enumerate(texts)]
-            csv.writer(file, delimiter=separator, lineterminator="\n").writerows([("text", "id", "more"), *rows])
+def _csv(path: Path, first: int, texts: list[str]) -> None:
+    with path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [(text, f"id-{first + number}", number) for number, text in enumerate(texts)]
+        csv.writer(file, lineterminator="\n").writerows([("text", "id", "more"), *rows])
 
-    return write
+
+def _tsv(path: Path, first: int, texts: list[str]) -> None:
+    """As such files come, without quoting."""
+    rows = [f"{text.replace(chr(10), ' ')}\tid-{first + number}\t{number}\n" for number, text in enumerate(texts)]
+    path.with_suffix(".tsv").write_text("text\tid\tmore\n" + "".join(rows))
 
 
 def _arrow(path: Path, first: int, texts: list[str]) -> None:
@@ -123,13 +126,14 @@ WRITERS = {
     "jsonl.gz": _json_lines(".jsonl.gz", gzip.compress),
     "jsonl.zst": _json_lines(".jsonl.zst", zstandard.ZstdCompressor().compress),
     "lines": _lines,
-    "csv": _csv(","),
-    "tsv": _csv("\t"),
+    "csv": _csv,
+    "tsv": _tsv,
     "arrow": _arrow,
     "webdataset": _tar,
 }
 KINDS = (*WRITERS, "text")
-ITERATED = ("csv", "tsv", "arrow", "webdataset")
+HANDED_ON = ("csv", "tsv", "arrow", "webdataset")  # whose texts travel with the units
+ITERATED = ("arrow", "webdataset")
 
 
 def prepared(out_dir: Path, **options: Any) -> dict[str, bytes]:

@@ -1,36 +1,48 @@
 """Rows and files that hold no usable text, or only look as if they did: each kind stopped at, and each skipped."""
 
+import bz2
 import errno
+import gzip
 import json
+import lzma
 import os
+import re
+import resource
 import shutil
+import zlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from bad_rows import CASES, GOOD, PACKED, Case, parquet, strings, table, texts, write_case
+import zstandard
+from bad_rows import CASES, CHANGED, GOOD, PACKED, Case, parquet, strings, table, texts, write_case
 from corpora import bosrow, contents, prepared, write_corpus
 
-from bosrow.data import iterated, parquet_source, text_source
 from bosrow.data import prepare as prepare_module
+from bosrow.data import units
 from bosrow.data.lookup import Provenance
+from bosrow.data.options import PrepareOptions
 from bosrow.data.rebuild import rebuild
+from bosrow.data.source import Source, find_source
 from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
-from bosrow.errors import BadRowError, MachineError
+from bosrow.data.unit import Document, Position, Unit, damage
+from bosrow.errors import BadRowError, MachineError, SourceError
 
 TOKENIZER = load_tokenizer()
 
 
 def do_later(monkeypatch: pytest.MonkeyPatch, case: Case, path: Path) -> None:
     """What happens to a file while a preparation runs happens when its workers start."""
-    if case.later is None:
-        return
+    later = case.later
+    assert later is not None
     open_pool = prepare_module.open_pool
 
     def spoil_first(*arguments: Any) -> Any:
-        case.later(path)
+        later(path)
         return open_pool(*arguments)
 
     monkeypatch.setattr(prepare_module, "open_pool", spoil_first)
@@ -44,10 +56,9 @@ def options_of(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_bad_is_counted_and_named_and_everything_else_is_read(name, tmp_path, monkeypatch):
+def test_what_is_bad_is_counted_and_named_and_everything_else_is_read(name, tmp_path):
     case = CASES[name]
     path = write_case(tmp_path / "corpus", case)
-    do_later(monkeypatch, case, path)
     out = tmp_path / "out"
     prepared(out, on_bad_row="skip", **options_of(path.parent))
 
@@ -73,20 +84,28 @@ def test_what_is_bad_is_counted_and_named_and_everything_else_is_read(name, tmp_
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.bad and not callable(case.hostile)])
-def test_a_bad_row_stops_the_run_by_default_and_the_same_command_with_skip_goes_on(name, tmp_path, monkeypatch):
+def test_a_bad_row_stops_the_run_by_default_and_the_same_command_with_skip_goes_on(name, tmp_path):
     case = CASES[name]
     path = write_case(tmp_path / "corpus", case)
-    with monkeypatch.context() as patch:
-        do_later(patch, case, path)
-        with pytest.raises(BadRowError) as caught:
-            prepared(tmp_path / "out", **options_of(path.parent))
+    with pytest.raises(BadRowError) as caught:
+        prepared(tmp_path / "out", **options_of(path.parent))
     row, reason = case.bad[0]
     assert str(caught.value).startswith(f"{path.name}, row {row}: {reason}")
     assert "--on_bad_row skip" in str(caught.value)
     assert not (tmp_path / "out" / "meta.json").exists()
-    if case.later is None:
-        gone_on = prepared(tmp_path / "out", on_bad_row="skip", **options_of(path.parent))
-        assert gone_on == prepared(tmp_path / "anew", on_bad_row="skip", **options_of(path.parent))
+    gone_on = prepared(tmp_path / "out", on_bad_row="skip", **options_of(path.parent))
+    assert gone_on == prepared(tmp_path / "anew", on_bad_row="skip", **options_of(path.parent))
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_file_that_changes_or_vanishes_meanwhile_stops_the_run_and_is_no_bad_row(name, tmp_path, monkeypatch):
+    case, told = CHANGED[name]
+    path = write_case(tmp_path / "corpus", case)
+    do_later(monkeypatch, case, path)
+    with pytest.raises((SourceError, MachineError), match=re.escape(f"{path.name} {told}")) as caught:
+        prepared(tmp_path / "out", on_bad_row="skip", **options_of(path.parent))
+    assert not isinstance(caught.value, BadRowError)
+    assert not (tmp_path / "out" / "bad_rows.jsonl").exists()
 
 
 def test_every_kind_at_once_through_two_workers_gives_the_bytes_of_one_process(tmp_path):
@@ -94,7 +113,7 @@ def test_every_kind_at_once_through_two_workers_gives_the_bytes_of_one_process(t
         corpus = tmp_path / suffix[1:]
         corpus.mkdir()
         for number, case in enumerate(CASES.values()):
-            if case.suffix.startswith(suffix) and isinstance(case.hostile, bytes) and case.later is None:
+            if case.suffix.startswith(suffix) and isinstance(case.hostile, bytes):
                 (corpus / f"{number:03}{case.suffix}").write_bytes(case.hostile)
         (corpus / f"999{suffix}").write_bytes(
             {".txt": b"the end", ".parquet": parquet(table(GOOD))}.get(suffix, PACKED)
@@ -153,9 +172,7 @@ def test_each_single_bit_of_a_checksummed_parquet_file_flipped(tmp_path, compres
 
 def flip_everywhere(tmp_path: Path, compression: str, step: int) -> None:
     """Flip every `step`-th bit before the footer, which no checksum covers, and read the file."""
-    from bosrow.data.options import PrepareOptions
-    from bosrow.data.source import SourceFile, find_source
-    from bosrow.data.unit import Position
+    from bosrow.data.source import SourceFile
     from bosrow.data.units import documents_of, units_of
 
     data = parquet(table(GOOD), write_page_checksum=True, compression=compression)
@@ -201,27 +218,125 @@ def test_an_id_that_cannot_be_read_is_a_bad_row(tmp_path, ids):
 
 
 MACHINE_FAULTS = [
-    OSError(errno.EIO, "Input/output error"),
-    OSError(errno.EMFILE, "Too many open files"),
+    *(OSError(number, os.strerror(number)) for number in (errno.EIO, errno.EMFILE, errno.ENOSPC, errno.EDQUOT)),
+    *(OSError(number, os.strerror(number)) for number in (errno.EROFS, errno.EACCES, errno.ENOENT, errno.ESTALE)),
     MemoryError(),
     pa.ArrowMemoryError("malloc of size 117000000 failed"),
+    pa.lib.ArrowCapacityError("array cannot contain more than 2147483646 bytes"),
+    RuntimeError("a defect of a library"),
 ]
 
 
 @pytest.mark.parametrize("fault", MACHINE_FAULTS, ids=repr)
-@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
-def test_a_fault_of_the_machine_never_counts_as_a_bad_row(tmp_path, monkeypatch, kind, fault):
+def test_what_proves_nothing_against_a_file_is_never_told_as_its_damage(fault):
+    with pytest.raises(MachineError, match=r"^a file cannot be read .* nothing was left out"):
+        damage("a file cannot be read", fault)
+    hidden = ValueError("the file cannot be parsed")
+    hidden.__cause__ = fault
+    if isinstance(fault, OSError | MemoryError):
+        with pytest.raises(MachineError):
+            damage("a file cannot be read", hidden, ValueError)
+
+
+PROOFS = [
+    lambda: gzip.decompress(PACKED),
+    lambda: gzip.decompress(gzip.compress(PACKED)[:-9]),
+    lambda: bz2.decompress(PACKED),
+    lambda: lzma.decompress(PACKED),
+    lambda: zlib.decompress(PACKED),
+    lambda: zstandard.decompress(PACKED),
+    lambda: pa.CompressedInputStream(pa.BufferReader(PACKED), "gzip").read(),
+    lambda: pa.CompressedInputStream(pa.BufferReader(PACKED), "zstd").read(),
+    lambda: pa.ipc.open_file(pa.BufferReader(PACKED)),
+    lambda: pq.ParquetFile(pa.BufferReader(PACKED)),
+    lambda: b"\xff".decode(),
+]
+
+
+@pytest.mark.parametrize("number", range(len(PROOFS)))
+def test_what_libraries_say_of_damaged_bytes_is_told_as_damage(number):
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (of every library another one)
+        PROOFS[number]()
+    assert str(damage("it cannot be read", caught.value)).startswith("it cannot be read (")
+
+
+KINDS = ("parquet", "jsonl", "jsonl.gz", "lines", "csv", "tsv", "arrow", "webdataset", "text")
+
+
+def units_with_skip(folder: Path, kind: str) -> tuple[Source, Iterator[Unit]]:
+    """The units of a corpus of several files."""
+    flags = write_corpus(folder, kind, ["some words"] * 40)
+    more = {"dataset": "text"} if kind == "lines" else {"text_field": "txt"} if kind == "webdataset" else {}
+    options = PrepareOptions(data_files=(flags[-1],) if kind == "lines" else (flags[1],), out_dir=folder, **more)
+    return (source := find_source(options)), units.units_of(source, Position())
+
+
+def read_all(source: Source, found: Iterator[Unit]) -> list[Document]:
+    return [document for unit in found for document in units.documents_of(source, unit)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_is_gone_is_no_bad_file(tmp_path, kind):
+    """A file system that is taken away in the middle leaves names of nothing."""
+    source, found = units_with_skip(tmp_path / "corpus", kind)
+    (tmp_path / "corpus").rename(tmp_path / "gone")
+    with pytest.raises(MachineError, match="No such file or directory"):
+        read_all(source, found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_too_many_open_files_is_no_bad_file(tmp_path, kind):
+    source, found = units_with_skip(tmp_path / "corpus", kind)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
+        with pytest.raises((MachineError, OSError), match="Too many open files") as caught:
+            read_all(source, found)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(taken[0])
+    assert not isinstance(caught.value, SourceError)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".txt", ".csv", ".jsonl.gz"])
+def test_a_disk_that_cannot_be_read_is_no_bad_file(tmp_path, suffix):
+    """/proc/self/mem opens, and every read of it is an input/output error."""
+    good = b"text\nwords\n" if suffix == ".csv" else gzip.compress(PACKED) if suffix == ".jsonl.gz" else PACKED
+    (tmp_path / f"a{suffix}").write_bytes(good)
+    (tmp_path / f"b{suffix}").symlink_to("/proc/self/mem")
+    with pytest.raises(MachineError, match="Input/output error"):
+        prepared(tmp_path / "out", data_files=(str(tmp_path / f"*{suffix}"),), seq_len=1, on_bad_row="skip")
+    assert not (tmp_path / "out" / "bad_rows.jsonl").exists()
+
+
+@pytest.mark.parametrize("kind", ["arrow", "webdataset"])
+def test_a_cache_that_cannot_be_written_is_named_and_no_bad_file(tmp_path, kind):
     flags = write_corpus(tmp_path / "corpus", kind, ["some words"] * 40)
+    command = ["prepare", *flags, "--out_dir", tmp_path / "out", "--on_bad_row", "skip", "--workers", "1"]
+    done = bosrow(*command, env={**os.environ, "HF_HOME": "/proc/cache"})
+    assert done.returncode == 1, done.stderr
+    assert "/proc/cache" in done.stderr
+    assert "HF_HOME sets another place" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_that_fails_in_the_middle_stops_the_run_which_goes_on_when_it_is_mended(tmp_path):
+    from datasets import config
+
+    flags = write_corpus(tmp_path / "corpus", "arrow", ["some words"] * 40)
     settings = {"data_files": (flags[1],), "policy": "keep", "seq_len": 8, "on_bad_row": "skip"}
     expected = prepared(tmp_path / "expected", **settings)
-    fails_in = {"parquet": parquet_source, "jsonl": text_source, "csv": iterated}[kind]
-    name = {"parquet": "_decoded", "jsonl": "_lines", "csv": "_check_end"}[kind]
-
-    def fail(*arguments: Any) -> Any:
-        raise fault
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fails_in, name, fail)
-        with pytest.raises((MachineError, MemoryError, OSError)):
+    cache = tmp_path / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "HF_DATASETS_CACHE", str(cache / "datasets"))
+        source = find_source(PrepareOptions(data_files=(flags[1],), out_dir=tmp_path / "out"))
+        found = units.units_of(source, Position())
+        assert next(found).bad is None
+        shutil.rmtree(cache)
+        cache.write_text("no folder any more")
+        with pytest.raises(MachineError, match=re.escape(str(cache))):
+            list(found)
+        with pytest.raises(MachineError):
             prepared(tmp_path / "out", **settings)
     assert prepared(tmp_path / "out", **settings) == expected

@@ -26,6 +26,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "allow_lossy": {"allow_lossy": True},
     "split": {"split": "test"},
     "text_field": {"text_field": "more"},
+    "csv_quoting": {"csv_quoting": "none"},
     "id_field": {"id_field": "id"},
     "seq_len": {"seq_len": 17},
     "policy": {"policy": "crop-long-first"},
@@ -41,7 +42,7 @@ OTHER: dict[str, dict[str, Any]] = {
 FREE_VALUES: dict[str, Any] = {"workers": 1, "batch_docs": 3, "checkpoint_seconds": 7.0, "on_bad_row": "skip"}
 FREE_VALUES |= {"engine": "gigatoken"}
 COMPARED_ITSELF = {"data_files", "from_dir", "tokenizer", "fresh", "out_dir"}  # or, of the last two, not at all
-REFUSED_EARLIER = {"split"}  # by a message of its own: local files have one split
+REFUSED_EARLIER = {"split", "csv_quoting"}  # by messages of their own: local files have one split, these are no CSV
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from hub_server import TOKEN, Hub
 
 from bosrow.data import hub_errors
 from bosrow.data.hub import resolve
+from bosrow.errors import MachineError
 
 
 def test_no_such_data_set(hub: Hub):
@@ -117,3 +118,10 @@ def test_settings_that_would_change_which_text_is_read_are_refused(hub: Hub):
     readme = b"---\nconfigs:\n- config_name: default\n  data_files: train.json\n  field: rows\n---\n"
     hub.add("someone/nested", {"README.md": readme, "train.json": b'{"rows": [{"text": "a"}]}'})
     assert "field='rows'" in refused("someone/nested")
+
+
+def test_a_cache_that_cannot_be_written_is_a_fault_of_the_machine_and_named(hub: Hub, monkeypatch):
+    add_fineweb(hub, seed=77)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/proc/cache")
+    with pytest.raises(MachineError, match="/proc/cache"):
+        resolve(FINEWEB)
