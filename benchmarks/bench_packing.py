@@ -8,8 +8,7 @@ import pytest
 from oracles import packing as oracle
 from side_by_side import DEV, in_turn, needs_dev, report, spread
 
-from bosrow.data.options import POLICIES
-from bosrow.data.packing import make_policy
+from bosrow.data.packing import POLICIES, make_policy
 from bosrow.data.policies import compare_policies
 from bosrow.data.tokenizer import load_tokenizer
 

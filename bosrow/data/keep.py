@@ -44,6 +44,8 @@ class Keep(Policy):
 
     name = "keep"
     lossy = False
+    algorithm = "exact_fill_oldest_first_cut_tail_returns"
+    advice = "loses nothing, each row starts with BOS: take it if in doubt"
 
     def __init__(self, row_tokens: int, buffer_docs: int, buffer_tokens: int) -> None:
         self.unfilled = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.data.ledger import Ledger
-from bosrow.data.options import POLICIES
+from bosrow.data.packing import POLICIES
 from bosrow.errors import DataSetError
 from bosrow.files import MAX_JSON_BYTES, parse_json, read_untrusted, replace_file
 

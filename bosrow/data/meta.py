@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Any
 import bosrow
 from bosrow.data.manifest import SCHEMA, ProvenanceInfo, ShardInfo, as_entries
 from bosrow.data.options import FREE, PrepareOptions
+from bosrow.data.packing import POLICIES
 from bosrow.data.source import Source
 from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import FileTokenizer
 
 if TYPE_CHECKING:
     from bosrow.data.prepare import Run
-
-PACKING_ALGO = {
-    "crop": "largest_fit_then_shortest_crop",
-    "crop-long-first": "long_first_then_largest_fit_then_shortest_crop",
-    "keep": "exact_fill_oldest_first_cut_tail_returns",
-    "stream": "concatenate_overlap_one",
-}
 
 
 def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -53,7 +47,7 @@ def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInf
         "format": "stream_rows" if options.policy == "stream" else "bos_row_packed_bestfit",
         "seq_len": options.seq_len,
         "row_tokens": options.row_tokens,
-        "packing_algo": PACKING_ALGO[options.policy],
+        "packing_algo": POLICIES[options.policy].algorithm,
         "batch_docs": options.batch_docs,
         "buffer_docs": options.buffer_docs,
         "bos_token_id": tokenizer.bos_token_id,

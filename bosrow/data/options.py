@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bosrow.data.packing import POLICIES
 from bosrow.errors import OptionError
 from bosrow.options import option, require_finite
 
-POLICIES = ("crop", "crop-long-first", "keep", "stream")
-LOSSLESS = ("keep", "stream")
+LOSSLESS = tuple(name for name, policy in POLICIES.items() if not policy.lossy)
 SHARD_TOKENS = 100_000_000  # the usual shard of llm.c's recipes; --shard_rows 0 means as many rows as this holds
 MAX_SEQ_LEN = (1 << 16) - 2  # a piece's length, up to seq_len + 1, is stored as uint16
 
@@ -43,7 +43,7 @@ class PrepareOptions:
     )
     out_dir: Path = option(help="folder for the shards and meta.json")
     seq_len: int = option(1024, help="predictions per row; a row has one token more")
-    policy: Literal["crop", "crop-long-first", "keep", "stream"] = option("crop", help="how documents become rows")
+    policy: str = option("crop", metavar="{" + ",".join(POLICIES) + "}", help="how documents become rows")
     batch_docs: int = option(256, help="documents a worker sends at once, at most (never changes bytes)")
     buffer_docs: int = option(1000, help="documents from which the packer chooses")
     buffer_tokens: int = option(1 << 26, help="tokens that may wait in the buffer under --policy keep")
@@ -63,6 +63,8 @@ class PrepareOptions:
 
     def __post_init__(self) -> None:
         require_finite(self)
+        if self.policy not in POLICIES:
+            raise OptionError(f"--policy is {self.policy!r}; there are: {', '.join(POLICIES)}")
         if self.from_dir and (self.dataset or self.data_files):
             raise OptionError("--from takes the place of --dataset and --data_files; give one of them")
         if not self.dataset and not self.data_files and not self.from_dir:

@@ -31,8 +31,10 @@ class Crop(Policy):
 
     name = "crop"
     lossy = True
+    algorithm = "largest_fit_then_shortest_crop"
+    advice = "nanochat's rule; what does not fit is lost: to repeat a recipe"
 
-    def __init__(self, row_tokens: int, buffer_docs: int) -> None:
+    def __init__(self, row_tokens: int, buffer_docs: int, buffer_tokens: int) -> None:
         self.unfilled = []
         self._row_tokens = row_tokens
         self._new_row = (2 << row_tokens) - 1
@@ -99,6 +101,8 @@ class CropLongFirst(Crop):
     """
 
     name = "crop-long-first"
+    algorithm = "long_first_then_largest_fit_then_shortest_crop"
+    advice = "as crop, but long documents take a row each: loses less"
 
     def add(self, document: int, tokens: int) -> list[Row]:
         if tokens >= self._row_tokens:
@@ -115,8 +119,10 @@ class Stream(Policy):
 
     name = "stream"
     lossy = False
+    algorithm = "concatenate_overlap_one"
+    advice = "loses nothing, rows start anywhere: the usual baseline"
 
-    def __init__(self, row_tokens: int) -> None:
+    def __init__(self, row_tokens: int, buffer_docs: int, buffer_tokens: int) -> None:
         self._row_tokens = row_tokens
         self._space = row_tokens
         self._pieces: list[Piece] = []  # of the row under construction, the repeated token included
@@ -161,19 +167,16 @@ class Stream(Policy):
         self._space = self._row_tokens - sum(piece.length for piece in self._pieces)
 
 
+POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Crop, CropLongFirst, Keep, Stream)}
+"""All policies, by name. A new one is known everywhere once it stands here."""
+
+
 def make_policy(name: str, *, row_tokens: int, buffer_docs: int, buffer_tokens: int) -> Policy:
     """The policy called `name`, new and empty.
 
     `stream` has no buffer, and only `keep` heeds `buffer_tokens`: of a document that waits, the crop policies
     need no more than the first `row_tokens` tokens.
     """
-    match name:
-        case "crop":
-            return Crop(row_tokens, buffer_docs)
-        case "crop-long-first":
-            return CropLongFirst(row_tokens, buffer_docs)
-        case "keep":
-            return Keep(row_tokens, buffer_docs, buffer_tokens)
-        case "stream":
-            return Stream(row_tokens)
-    raise ValueError(f"there is no policy {name!r}")
+    if name not in POLICIES:
+        raise ValueError(f"there is no policy {name!r}; there are: {', '.join(POLICIES)}")
+    return POLICIES[name](row_tokens, buffer_docs, buffer_tokens)

@@ -15,8 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bosrow.data.lookup import Provenance
-from bosrow.data.options import POLICIES
-from bosrow.data.packing import make_policy
+from bosrow.data.packing import POLICIES, make_policy
 from bosrow.data.policy import Row
 from bosrow.data.pool import open_pool
 from bosrow.data.source import find_source
@@ -33,12 +32,6 @@ LEGEND = (
     "multiple of those that no packing without loss can avoid. context: tokens of its own document before a "
     "predicted token, on average."
 )
-ADVICE = {
-    "keep": "loses nothing, each row starts with BOS: take it if in doubt",
-    "crop": "nanochat's rule; what does not fit is lost: to repeat a recipe",
-    "crop-long-first": "as crop, but long documents take a row each: loses less",
-    "stream": "loses nothing, rows start anywhere: the usual baseline",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +120,8 @@ def policies(options: PoliciesOptions) -> None:
     console.print(policy_table(figures))
     console.print(f"\n[dim]{LEGEND}[/dim]\n")
     advice = Table.grid(padding=(0, 2))
-    for policy, words in ADVICE.items():
-        advice.add_row(policy, words)
+    for name, policy in POLICIES.items():
+        advice.add_row(name, policy.advice)
     console.print(advice)
 
 

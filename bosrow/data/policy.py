@@ -39,8 +39,16 @@ class Policy(ABC):
 
     name: ClassVar[str]
     lossy: ClassVar[bool]
+    algorithm: ClassVar[str]
+    """What meta.json calls it (`packing_algo`)."""
+    advice: ClassVar[str]
+    """What it does and when to take it, in one line for people."""
     unfilled: list[Piece]
     """The pieces of the row under construction; after `finish()`, the tail."""
+
+    @abstractmethod
+    def __init__(self, row_tokens: int, buffer_docs: int, buffer_tokens: int) -> None:
+        """Every policy is made from the same three sizes, and uses those that it needs."""
 
     @abstractmethod
     def add(self, document: int, tokens: int) -> list[Row]:

@@ -38,7 +38,7 @@ class PoliciesOptions:
             raise OptionError(f"--sample_docs is {self.sample_docs}; it must be at least 0")
         self.preparation("crop")
 
-    def preparation(self, policy: Literal["crop", "crop-long-first", "keep", "stream"]) -> PrepareOptions:
+    def preparation(self, policy: str) -> PrepareOptions:
         """The `bosrow prepare` that is tried out (its out_dir is never touched)."""
         given = {name: getattr(self, name) for name in SOURCE + PACKING}
         return PrepareOptions(out_dir=Path(), policy=policy, from_dir=self.from_dir, **given)
