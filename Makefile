@@ -19,7 +19,7 @@ DATA_DIR := data/$(notdir $(DATASET))$(if $(CONFIG),_$(CONFIG))_bosrow
 SOURCE := --dataset $(DATASET) $(if $(CONFIG),--config $(CONFIG))
 endif
 
-.PHONY: help data train picture test bench soak clean
+.PHONY: help data train picture ab test bench soak docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -60,8 +60,12 @@ bench: $(VENV)/.dev ## run the benchmarks
 soak: $(VENV)/.dev ## run the long tests
 	$(BIN)/python -m pytest -m soak $(FLAGS)
 
+docs: $(VENV)/.docs ## build the documentation into site/, as pages to open in a browser
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
 clean: ## remove .venv and what tools cache; data and experiments stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 
 $(SAMPLE): $(VENV)/.core bosrow/data/sample.py
 	$(BIN)/python -m bosrow.data.sample $@
@@ -84,6 +88,11 @@ $(VENV)/.train: $(VENV)/.core
 
 $(VENV)/.compare: $(VENV)/.train
 	@$(PIP) --editable .[train,tokenizers,compare]
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	@echo "installing the tools of the documentation (the first time only)"
+	@$(PIP) --editable .[docs]
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train

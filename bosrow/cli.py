@@ -122,7 +122,7 @@ def _no_such(name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; return the exit status (DESIGN: 0 done, 1 machine, 2 user, 75 interrupted)."""
+    """Run one verb; return the exit status (docs/design.md: 0 done, 1 machine, 2 user, 75 interrupted)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for name in ("stdout", "stderr"):  # closed by who called us
         if getattr(sys, name) is None:

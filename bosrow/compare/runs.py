@@ -1,6 +1,6 @@
 """Run folders as `bosrow compare` reads them.
 
-The contract. RUN is what `bosrow train` writes (DESIGN, section 12):
+The contract. RUN is what `bosrow train` writes (docs/format.md, "Run folder"):
 
     RUN/config.json      `options`, `model`, `batch`, and `data` with the fingerprint and the policy. Runs on one data
                          fingerprint are an arm; `options.data_dir` leads to the ledger, where it still exists.

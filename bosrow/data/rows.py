@@ -23,10 +23,12 @@ TokenArray = NDArray[np.uint16]
 class Rows:
     """One split of a data set as a sequence of rows of `row_tokens` uint16 tokens.
 
-    >>> rows = open_rows("data/sample_bosrow", "train")
-    >>> rows[0]            # one row: (row_tokens,)
-    >>> rows[10:20]        # a slice or an array of row numbers: (10, row_tokens)
-    >>> x, y = rows[0][:-1], rows[0][1:]
+    Rows are copies, in the order in which they were asked for.
+
+        >>> rows = open_rows("data/sample_bosrow", "train")
+        >>> rows[0]            # one row: (row_tokens,)
+        >>> rows[10:20]        # a slice or an array of row numbers: (10, row_tokens)
+        >>> x, y = rows[0][:-1], rows[0][1:]
     """
 
     def __init__(self, data_dir: Path, manifest: Manifest, split: str) -> None:

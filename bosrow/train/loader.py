@@ -165,8 +165,8 @@ def make_dataloader(
     `start=n`. A list of "DIR:WEIGHT" mixes the train rows of several data sets, endlessly. Raises DataSetError or
     OptionError if a data set is incomplete or has another seq_len.
 
-    >>> batches = iter(make_dataloader("data/sample_bosrow", "train", 8, 1024))
-    >>> x, y = next(batches)
+        >>> batches = iter(make_dataloader("data/sample_bosrow", "train", 8, 1024))
+        >>> x, y = next(batches)
     """
     rows: Rows | MixedRows
     order: RowOrder | MixedOrder

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from bosrow.data import packing
 from bosrow.data.options import PrepareOptions
 from bosrow.data.prepare import prepare
 from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
@@ -37,7 +38,7 @@ WORDS = [
     "42",
     "😀",
 ]
-POLICIES = ("crop", "crop-long-first", "keep", "stream")
+POLICIES = tuple(packing.POLICIES)
 
 
 def documents(count: int, seed: int = 0, median_words: int = 25) -> list[str]:

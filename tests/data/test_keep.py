@@ -76,7 +76,7 @@ def test_an_example(example):
 
 
 def least_cuts(tokens: int, row_tokens: int) -> int:
-    """How often a document must be cut, however it is packed: DESIGN section 5."""
+    """How often a document must be cut, however it is packed: docs/design.md, "Packing"."""
     return max(0, -(-(tokens - 1) // (row_tokens - 1)) - 1)
 
 

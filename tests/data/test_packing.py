@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import packing as oracle
 
-from bosrow.data.packing import make_policy
+from bosrow.data.packing import POLICIES, make_policy
 from bosrow.data.policy import LengthIndex, Piece, Policy, Row, largest, smallest
 
-ALL = ("crop", "crop-long-first", "keep", "stream")
+ALL = tuple(POLICIES)
 
 
 def new(name: str, row_tokens: int, buffer_docs: int = 1) -> Policy:

@@ -105,16 +105,16 @@ def prepare_sample(folder, policy):
     return folder / policy
 
 
-def blocks():
-    """The README's blocks of output."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+def blocks(name):
+    """A page's blocks of output."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
     return [block for language, block in fenced if not language]
 
 
 def test_the_readme_shows_what_make_data_says(sample, capsys):
     folder = prepare_sample(sample, "crop")
     shown = [line.rstrip() for line in capsys.readouterr().out.replace(str(folder), "data/sample_bosrow").splitlines()]
-    (block,) = (block for block in blocks() if block.startswith("data/sample_bosrow: "))
+    (block,) = (block for block in blocks("README.md") if block.startswith("data/sample_bosrow: "))
     timed = "million tokens a second"
     assert [line for line in block.splitlines() if timed not in line] == [
         line
@@ -123,11 +123,11 @@ def test_the_readme_shows_what_make_data_says(sample, capsys):
     ]
 
 
-def test_the_readme_shows_the_policies_table_and_the_picture_of_the_sample(sample, capsys):
+def test_the_documents_show_the_policies_table_and_the_picture_of_the_sample(sample, capsys):
     folder = prepare_sample(sample, "keep")
     capsys.readouterr()
     assert main(["policies", "--from", str(folder), "--seq_len", "1024"]) == 0
-    (block,) = (block for block in blocks() if block.startswith("policy "))
+    (block,) = (block for block in blocks("docs/policies.md") if block.startswith("policy "))
     assert block in capsys.readouterr().out
     assert main(["inspect", str(folder), "--svg", str(sample / "rows.svg")]) == 0
     assert (sample / "rows.svg").read_bytes() == (ROOT / "docs" / "rows.svg").read_bytes(), "make picture draws it anew"

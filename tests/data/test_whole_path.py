@@ -111,7 +111,7 @@ def watch_checkpoints(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[dic
 
 
 def check_balance(state: dict[str, Any], lengths: list[int], one_packer: bool) -> None:
-    """The equations of DESIGN section 4, over what a state file says of ledgers, buffers and shards."""
+    """The equations of docs/format.md ("Ledger"), over what a state file says of ledgers, buffers and shards."""
     assert sum(ledger["tokens_read"] for ledger in state["ledgers"].values()) == sum(lengths[: state["documents"]])
     rows: Counter[str] = Counter()
     for packer in state["packers"].values():
