@@ -146,9 +146,7 @@ class Unpacked:
                 "(zstd --long); pack it with a smaller one, or prepare it where there is more memory"
             ) from error
         if whole and not given:
-            self._fault = (
-                f"{self._name} goes on behind its {self._kind} stream with bytes that are no {self._kind} ({error})"
-            )
+            self._fault = f"{self._name} goes on behind its {self._kind} stream with other bytes ({error})"
             return
         found = None if whole or given else recognized(data)
         what = f"is packed by {found}, not by" if found not in (None, self._kind) else "is no sound"
