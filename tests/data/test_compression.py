@@ -3,22 +3,19 @@
 import bz2
 import gzip
 import io
-import json
 import lzma
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
-from bad_rows import lines, texts
-from corpora import bosrow, prepared
+from bad_rows import texts
 
 from bosrow.data.compression import Unpacked
-from bosrow.data.lookup import Provenance
 from bosrow.data.options import PrepareOptions
-from bosrow.data.rebuild import rebuild
 from bosrow.data.source import find_source
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.data.unit import Position
+from bosrow.data.units import documents_of, units_of
 from bosrow.errors import BadRowError
 
 TEXT = b"".join(b"line %d\n" % number for number in range(100_000))
@@ -26,10 +23,14 @@ PACK = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd
 ENDINGS = {".gz": "gzip", ".gzip": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
 
 
-def read_texts(folder: Path, *files: Path, **options: object) -> list[str]:
-    prepared(folder, data_files=tuple(map(str, files)), policy="keep", val_fraction=0.0, seq_len=8, **options)
-    decode = load_tokenizer().decode
-    return [decode(tokens[1:]) for _, tokens in rebuild(Provenance(folder))]
+def read_texts(path: Path) -> list[str]:
+    """The documents of a file as `prepare` finds and reads it."""
+    source = find_source(PrepareOptions(out_dir=path.parent / "out", data_files=(str(path),)))
+    documents = [document for unit in units_of(source, Position()) for document in documents_of(source, unit)]
+    for document in documents:
+        if document.bad:
+            raise BadRowError(document.bad)
+    return [bytes(document.text).decode() for document in documents]
 
 
 @pytest.mark.parametrize("kind", PACK)
@@ -49,18 +50,19 @@ def test_a_stream_cut_short_anywhere_gives_a_beginning_of_its_text_and_then_says
     packed = PACK[kind](TEXT)
     for length in {1, 2, 11, len(packed) // 2, len(packed) - 9, len(packed) - 1}:
         stream = Unpacked(io.BytesIO(packed[:length]), "x", kind)
-        found = b""
-        with pytest.raises(BadRowError, match="was cut short"):
-            while part := stream.read(1 << 16):
-                found += part
+        whole = Unpacked(io.BytesIO(packed[:length]), "x", kind)
+        found = stream.read(len(TEXT))
         assert TEXT.startswith(found)
+        for fails in (lambda stream=stream: stream.read(1), whole.read):
+            with pytest.raises(BadRowError, match="was cut short"):
+                fails()
 
 
 @pytest.mark.parametrize("kind", PACK)
 def test_much_from_few_bytes_is_unpacked_in_bounded_stretches(kind):
-    packed = PACK[kind](bytes(200 << 20))
+    packed = PACK[kind](bytes(80 << 20))
     chunks = [len(chunk) for chunk in Unpacked(io.BytesIO(packed), "x", kind)._unpack()]
-    assert sum(chunks) == 200 << 20
+    assert sum(chunks) == 80 << 20
     assert max(chunks) <= 68 << 20
 
 
@@ -70,15 +72,15 @@ def test_zstd_with_the_largest_window_is_read(tmp_path):
     packed = packer.compress(texts("one", "two")) + packer.flush()
     assert zstandard.get_frame_parameters(packed).window_size == 1 << 31
     (tmp_path / "a.jsonl.zst").write_bytes(packed)
-    assert read_texts(tmp_path / "out", tmp_path / "a.jsonl.zst") == ["one", "two"]
+    assert read_texts(tmp_path / "a.jsonl.zst") == ["one", "two"]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_ending_is_read_for_lines_and_for_whole_texts(tmp_path, ending):
     (tmp_path / f"a.jsonl{ending}").write_bytes(PACK[ENDINGS[ending]](texts("one", "two")))
     (tmp_path / f"a.txt{ending}").write_bytes(PACK[ENDINGS[ending]](b"one\ntwo"))
-    assert read_texts(tmp_path / "lines", tmp_path / f"a.jsonl{ending}") == ["one", "two"]
-    assert read_texts(tmp_path / "text", tmp_path / f"a.txt{ending}") == ["one\ntwo"]
+    assert read_texts(tmp_path / f"a.jsonl{ending}") == ["one", "two"]
+    assert read_texts(tmp_path / f"a.txt{ending}") == ["one\ntwo"]
 
 
 def tar(_: bytes) -> bytes:
@@ -105,51 +107,50 @@ ZIP, LZ4 = b"PK\x03\x04" + bytes(40), b"\x04\x22\x4d\x18" + bytes(40)
 def test_what_is_packed_in_another_way_than_its_name_says_is_named(tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(BadRowError) as caught:
-        read_texts(tmp_path / "out", tmp_path / name)
+        read_texts(tmp_path / name)
     assert f"{name} is {message.removeprefix('is ')}" in str(caught.value)
 
 
 def test_a_text_that_only_speaks_of_compression_is_a_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"BZh9 and PK are the first bytes of archives.")
-    assert read_texts(tmp_path / "out", tmp_path / "a.txt") == ["BZh9 and PK are the first bytes of archives."]
+    assert read_texts(tmp_path / "a.txt") == ["BZh9 and PK are the first bytes of archives."]
 
 
 @pytest.mark.parametrize("name", ["a.jl", "a.jsonlines", "part-00000", "dump.0001", "part-00000.gz", "a.jl.xz"])
 def test_lines_of_json_are_read_as_such_whatever_their_file_is_called(tmp_path, name):
     pack = PACK[ENDINGS[Path(name).suffix]] if Path(name).suffix in ENDINGS else bytes
     (tmp_path / name).write_bytes(pack(texts("one", "two")))
-    assert read_texts(tmp_path / "out", tmp_path / name) == ["one", "two"]
+    assert read_texts(tmp_path / name) == ["one", "two"]
 
 
 @pytest.mark.parametrize("text", ['{"body": "no text field"}\nb', "[1] a note\n", "{\n}", '{"text": 5}', ""])
 def test_a_file_without_an_ending_that_holds_no_lines_of_json_is_one_text(tmp_path, text):
     (tmp_path / "LICENSE").write_text(text)
-    assert read_texts(tmp_path / "out", tmp_path / "LICENSE") == [text]
+    assert read_texts(tmp_path / "LICENSE") == [text]
 
 
 def test_the_last_ending_decides(tmp_path):
     (tmp_path / "x.gz.jsonl").write_bytes(texts("one"))
-    assert read_texts(tmp_path / "out", tmp_path / "x.gz.jsonl") == ["one"]
-    options = PrepareOptions(out_dir=tmp_path / "o", data_files=(str(tmp_path / "x.jsonl.txt"),))
+    assert read_texts(tmp_path / "x.gz.jsonl") == ["one"]
     (tmp_path / "x.jsonl.txt").write_bytes(texts("one"))
-    assert find_source(options).format == "text"
+    assert read_texts(tmp_path / "x.jsonl.txt") == ['{"text": "one"}\n']
 
 
 @pytest.mark.parametrize("kind", PACK)
 def test_of_a_packed_file_cut_short_no_whole_line_is_lost_however_many_units_it_has(tmp_path, kind):
     numbers = np.random.default_rng(5).integers(0, 10, (20_000, 900), np.uint8) + ord("0")
-    whole = lines(*({"text": row.tobytes().decode(), "n": n} for n, row in enumerate(numbers)))
-    rest = PACK[kind](whole)[:-100_000]
-    ending = next(ending for ending, known in ENDINGS.items() if known == kind)
-    (tmp_path / f"a.jsonl{ending}").write_bytes(rest)
-    stream = Unpacked(io.BytesIO(rest), "x", kind)
-    there = stream.read(len(whole)).count(b"\n")
+    whole = texts(*(row.tobytes().decode() for row in numbers))
+    rest = (bz2.compress(whole, 1) if kind == "bzip2" else PACK[kind](whole))[:-100_000]
+    there = Unpacked(io.BytesIO(rest), "x", kind).read(len(whole)).count(b"\n")
     assert 17_500 < there < 20_000  # beyond the first unit
-    flags = ["--policy", "crop", "--val_fraction", "0", "--seq_len", "8", "--no_provenance", "--workers", "2"]
-    done = bosrow(
-        "prepare", "--data_files", tmp_path / "a.*", "--out_dir", tmp_path / "out", *flags, "--on_bad_row", "skip"
-    )
-    assert done.returncode == 0, done.stderr
-    ledger = json.loads((tmp_path / "out" / "meta.json").read_bytes())["bosrow"]["ledger"]["train"]
-    assert ledger["documents_read"] == there + 1
-    assert json.loads((tmp_path / "out" / "bad_rows.jsonl").read_bytes())["row"] == there
+    ending = next(ending for ending, known in ENDINGS.items() if known == kind)
+    path = tmp_path / f"a.jsonl{ending}"
+    path.write_bytes(rest)
+    source = find_source(PrepareOptions(out_dir=tmp_path / "out", data_files=(str(path),)))
+    units = list(units_of(source, Position()))
+    *good, bad = [document for unit in units for document in documents_of(source, unit)]
+    assert len(units) == 3
+    assert [document.row for document in good] == list(range(there))
+    assert (bad.row, bad.bad is not None) == (there, True)
+    for number, unit in enumerate(units):  # going on after any of them gives the same others
+        assert list(units_of(source, unit.next)) == units[number + 1 :]

@@ -54,14 +54,13 @@ def test_every_line_is_read_as_python_reads_it(fields: Any, end: bytes):
         assert by_bosrow(line, id_field) == by_python(line, id_field)
 
 
-@pytest.mark.parametrize("name", [b'"row 7"', b"7", b"null", b"1.5", b'"\\ud800"'])
+@pytest.mark.parametrize("name", [b'"row 7"', b"7", b"null"])
 @pytest.mark.parametrize("filling", [b"[" * 3000 + b"]" * 3000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b"9" * 5000])
 def test_what_stands_beside_text_and_id_may_be_as_long_or_deep_as_it_likes(name, filling):
     line = b'{"n": %s, "id": %s, "text": "one"}' % (filling, name)
     plain = b'{"id": %s, "text": "one"}' % name
     assert by_bosrow(line, None) == (b"one", None)
-    if filling.startswith(b"9") or name in (b'"row 7"', b"7", b"null"):
-        assert by_bosrow(line, "id") == by_python(plain, "id")
+    assert by_bosrow(line, "id") == by_python(plain, "id")
 
 
 @pytest.mark.parametrize("name", [b'"row 7"', b"7", b"null", b"1.5", b'"\\ud800"', b"[1]"])
