@@ -4,7 +4,6 @@ A case is a few files, the documents that they hold, and what is unusable in the
 documents before and after, so that reading is seen to go on in the right place.
 """
 
-import bz2
 import gzip
 import json
 import lzma
@@ -98,15 +97,16 @@ def into_folder(path: Path) -> None:
 
 PACKED = texts(*GOOD)
 MANY = texts(*(f"{number} {os.urandom(40).hex()}" for number in range(3000)))  # incompressible
+SOME = b"".join(MANY.splitlines(keepends=True)[:100])
 UNREADABLE = ((0, "unreadable ("),)
 FOUR = tuple(enumerate(GOOD))
 
 
 def cut_short(ending: str, packed: bytes, decoder: Any) -> Case:
     """A file that lacks its end: the lines are good that a decoder makes of the rest."""
-    rest = packed[:-3000]
+    rest = packed[:-1000]
     whole = decoder.decompress(rest).split(b"\n")[:-1]
-    assert 0 < len(whole) < MANY.count(b"\n")
+    assert 0 < len(whole) < SOME.count(b"\n")
     good = tuple((row, json.loads(line)["text"]) for row, line in enumerate(whole))
     cut = f"unreadable (h.jsonl{ending} was cut short"
     return Case(hostile=rest, suffix=f".jsonl{ending}", bad=((len(whole), cut),), good=good)
@@ -159,14 +159,12 @@ CASES = {
         hostile=lines({"text": "one"}, b"", {"text": "two"}, end=b"\r\n"), good=((0, "one"), (2, "two"))
     ),
     "empty file": Case(hostile=b""),
-    "gzip cut short": cut_short(".gz", gzip.compress(MANY), zlib.decompressobj(wbits=31)),
-    "bzip2 cut short": cut_short(".bz2", bz2.compress(MANY, 1), bz2.BZ2Decompressor()),
-    "xz cut short": cut_short(".xz", lzma.compress(MANY), lzma.LZMADecompressor()),
+    "gzip cut short": cut_short(".gz", gzip.compress(SOME), zlib.decompressobj(wbits=31)),
+    "xz cut short": cut_short(".xz", lzma.compress(SOME), lzma.LZMADecompressor()),
     "gzip with a flipped bit": Case(
         hostile=flipped(gzip.compress(MANY, mtime=0), b"\x1f\x8b", 60_000), suffix=".jsonl.gz", bad=UNREADABLE
     ),
     "not gzip": Case(hostile=PACKED, suffix=".jsonl.gz", bad=UNREADABLE),
-    "zstd cut short": cut_short(".zst", zstandard.compress(MANY), zstandard.ZstdDecompressor().decompressobj()),
     "zstd with a flipped bit": Case(
         hostile=flipped(zstandard.ZstdCompressor(write_checksum=True).compress(MANY), b"\x28\xb5", 60_000),
         suffix=".jsonl.zst",
