@@ -21,13 +21,15 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from bosrow.data.compression import check_plain, compression_of, unpacked
 from bosrow.data.csv_rows import Dialect, Row, rows_of
-from bosrow.data.source import Source, compression_of
-from bosrow.data.text_source import UTF8_BOM, _read, _skip, _unpacked
+from bosrow.data.source import Source
+from bosrow.data.text_source import UTF8_BOM, _read, _skip
 from bosrow.data.unit import UNIT_BYTES, Document, Position, Unit, columns_of, opened
 from bosrow.errors import BadRowError, DataSetError, SourceError
 
 UNIT_DOCUMENTS = 4096
+FIRST_BYTES = 512  # in which a packed file shows what it is
 RULES = "RFC 4180"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "iso8859-", "cp125")  # in which a separator is always one byte
@@ -123,18 +125,20 @@ def layout_of(source: Source, index: int) -> Layout:
 def _opened(source: Source, index: int, place: int = 0) -> Iterator[tuple[Iterator[Row], BinaryIO]]:
     """The rows of a file from the one at byte `place` of its text on, the header too, and the open file itself."""
     name = source.files[index].name
-    with opened(source, index) as packed, _unpacked(packed, name) as stream:
+    with opened(source, index) as packed:
+        stream = unpacked(packed, name)
         start = b""
         if place == 0:
-            start = _read(stream, name, len(UTF8_BOM))
+            start = _read(stream, name, FIRST_BYTES)
+            check_plain(name, start)
             if start.startswith(UTF16_BOMS):
                 raise BadRowError(f"{name} is UTF-16; convert it to UTF-8")
-            if start == UTF8_BOM:
-                start, place = b"", len(UTF8_BOM)
+            if start.startswith(UTF8_BOM):
+                start, place = start[len(UTF8_BOM) :], len(UTF8_BOM)
         elif compression_of(name):
             _skip(stream, name, place)
         else:
-            stream.seek(place)
+            packed.seek(place)
         yield rows_of(partial(_read, stream, name), layout_of(source, index).dialect, start, place), packed
 
 

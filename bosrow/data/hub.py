@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import tenacity
 
+from bosrow.data.compression import without_compression
 from bosrow.data.hub_errors import explained, passing_wait, passing_wait_of_file, reason, refusal
 from bosrow.data.source import WITH_SETTINGS
 from bosrow.errors import BosrowError, MachineError, SourceError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# `datasets` too goes by the names alone; an ending may be followed by one of compression, as in .jsonl.gz
+# By the last ending, or the one before an ending of compression, as in .jsonl.gz.
 FORMATS = {
     ".parquet": "parquet",
     ".geoparquet": "parquet",
@@ -284,7 +285,7 @@ def _builder(dataset: str, config: str | None, commit: str) -> "DatasetBuilder":
 def _common_format(dataset: str, paths: list[str]) -> str:
     formats: dict[str, str] = {}
     for path in paths:
-        file_format = next((FORMATS[ending] for ending in PurePosixPath(path).suffixes if ending in FORMATS), None)
+        file_format = FORMATS.get(PurePosixPath(without_compression(path)).suffix)
         if file_format is None:
             raise SourceError(
                 f"{dataset} holds the file {path}; bosrow reads files that end in {', '.join(FORMATS)}, and data sets "

@@ -1,8 +1,8 @@
 """Where documents come from: the files of a corpus, found once and in a fixed order.
 
 A `Source` names every file with its size and a mark that changes when the file does, so that a resumed run
-can refuse a corpus that is not the one it began with. Finding it reads file names and one Parquet footer,
-no text.
+can refuse a corpus that is not the one it began with. Finding it reads file names, one Parquet footer and the
+beginning of files whose names do not say what they hold.
 """
 
 import glob
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal, cast, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bosrow.data.compression import unpacked, without_compression
 from bosrow.data.options import PrepareOptions
 from bosrow.errors import BadRowError, DataSetError, SourceError
 
@@ -24,11 +25,11 @@ ITERATED = ("arrow", "webdataset")  # that `datasets` reads for us
 WITH_SETTINGS = ("csv", *ITERATED)  # of which a README may say how they are to be read
 # `datasets` builders and what we call them. All others hold no text, or (pandas) run code that a file may hold.
 FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"} | {name: name for name in WITH_SETTINGS}
-ENDINGS = {".parquet": "parquet", ".bin": "tokens"}
+ENDINGS = {".parquet": "parquet", ".bin": "tokens", ".txt": "text"}
 ENDINGS |= {".csv": "csv", ".tsv": "csv", ".arrow": "arrow", ".tar": "webdataset"}
+FIRST_LINE_BYTES = 1 << 20  # of a file whose name does not say what it holds
 TOKEN_FORMATS = ("tokens", "rows")  # hold ids, not text
-JSON_NAMES = (".jsonl", ".json", ".ndjson")
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+JSON_NAMES = (".jsonl", ".json", ".ndjson", ".jl", ".jsonlines")
 UNREADABLE = "unreadable"  # the mark of a file that could not be read when it was found
 
 
@@ -108,11 +109,6 @@ class Source:
         return cls(**value | {"files": tuple(SourceFile(**file) for file in value["files"])})
 
 
-def compression_of(name: str) -> str | None:
-    """ "gzip", "zstd" or None, by the file's name."""
-    return COMPRESSIONS.get(Path(name).suffix.lower())
-
-
 def find_source(options: PrepareOptions) -> Source:
     """Find the corpus that `options` ask for. Raises SourceError with what is there instead."""
     if "[" in options.split or "+" in options.split:
@@ -164,7 +160,7 @@ def _local(options: PrepareOptions) -> Source:
         raise SourceError(f"--split is {options.split!r}; local files have the one split 'train'")
     skips = options.on_bad_row == "skip"
     paths = [path for pattern in options.data_files for path in _expand(pattern, skips)]
-    formats = {path: _format_of(path, options.dataset) for path in paths}
+    formats = {path: _format_of(path, options.dataset, options.text_field) for path in paths}
     if len(set(formats.values())) > 1:
         first, other = paths[0], next(path for path in paths if formats[path] != formats[paths[0]])
         raise SourceError(
@@ -225,15 +221,27 @@ def _expand(pattern: str, skips: bool) -> list[str]:
     return files
 
 
-def _format_of(path: str, dataset: str | None) -> Format:
+def _format_of(path: str, dataset: str | None, text_field: str) -> Format:
+    """By the last ending; a file whose ending says nothing is looked into, and else a text."""
     if dataset is not None:
         return cast(Format, FORMATS[dataset])
-    name = path.lower()
-    for suffix in COMPRESSIONS:
-        name = name.removesuffix(suffix)
+    name = without_compression(path.lower())
     if name.endswith(JSON_NAMES):
         return "json"
-    return cast(Format, ENDINGS.get(Path(name).suffix, "text"))
+    known = ENDINGS.get(Path(name).suffix)
+    return cast(Format, known or ("json" if _holds_json_lines(path, text_field) else "text"))
+
+
+def _holds_json_lines(path: str, text_field: str) -> bool:
+    """Whether the first line of a file is a JSON object, or an array of such, with a text in `text_field`."""
+    try:
+        with open(path, "rb") as packed:
+            line = unpacked(packed, path).read(FIRST_LINE_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n", 1)[0]
+        value = json.loads(line) if line[:1] in (b"{", b"[") else None
+    except (OSError, BadRowError, ValueError, RecursionError):  # whoever reads it on says what is wrong
+        return False
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, dict) and isinstance(first.get(text_field), str)
 
 
 def _check_columns(source: Source, skips: bool) -> None:

@@ -6,7 +6,9 @@ documents before and after, so that reading is seen to go on in the right place.
 
 import gzip
 import json
+import lzma
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +97,20 @@ def into_folder(path: Path) -> None:
 
 PACKED = texts(*GOOD)
 MANY = texts(*(f"{number} {os.urandom(40).hex()}" for number in range(3000)))  # incompressible
+SOME = b"".join(MANY.splitlines(keepends=True)[:100])
 UNREADABLE = ((0, "unreadable ("),)
 FOUR = tuple(enumerate(GOOD))
+
+
+def cut_short(ending: str, packed: bytes, decoder: Any) -> Case:
+    """A file that lacks its end: the lines are good that a decoder makes of the rest."""
+    rest = packed[:-1000]
+    whole = decoder.decompress(rest).split(b"\n")[:-1]
+    assert 0 < len(whole) < SOME.count(b"\n")
+    good = tuple((row, json.loads(line)["text"]) for row, line in enumerate(whole))
+    cut = f"unreadable (h.jsonl{ending} was cut short"
+    return Case(hostile=rest, suffix=f".jsonl{ending}", bad=((len(whole), cut),), good=good)
+
 
 CASES = {
     "null": Case(hostile=texts("one", None, "two"), bad=((1, "null"),), good=((0, "one"), (2, "two"))),
@@ -145,18 +159,44 @@ CASES = {
         hostile=lines({"text": "one"}, b"", {"text": "two"}, end=b"\r\n"), good=((0, "one"), (2, "two"))
     ),
     "empty file": Case(hostile=b""),
-    "gzip cut short": Case(hostile=gzip.compress(MANY)[:-3000], suffix=".jsonl.gz", bad=UNREADABLE),
+    "gzip cut short": cut_short(".gz", gzip.compress(SOME), zlib.decompressobj(wbits=31)),
+    "xz cut short": cut_short(".xz", lzma.compress(SOME), lzma.LZMADecompressor()),
     "gzip with a flipped bit": Case(
         hostile=flipped(gzip.compress(MANY, mtime=0), b"\x1f\x8b", 60_000), suffix=".jsonl.gz", bad=UNREADABLE
     ),
     "not gzip": Case(hostile=PACKED, suffix=".jsonl.gz", bad=UNREADABLE),
-    "zstd cut short": Case(hostile=zstandard.compress(MANY)[:-3000], suffix=".jsonl.zst", bad=UNREADABLE),
     "zstd with a flipped bit": Case(
         hostile=flipped(zstandard.ZstdCompressor(write_checksum=True).compress(MANY), b"\x28\xb5", 60_000),
         suffix=".jsonl.zst",
         bad=UNREADABLE,
     ),
     "not zstd": Case(hostile=PACKED, suffix=".jsonl.zst", bad=UNREADABLE),
+    "a second gzip stream that is damaged": Case(
+        hostile=gzip.compress(PACKED) + b"\x1f\x8b\x08 no stream",
+        suffix=".jsonl.gz",
+        bad=((4, "unreadable (h.jsonl.gz goes on behind its gzip stream with other bytes"),),
+        good=FOUR,
+    ),
+    "an array over many lines": Case(
+        hostile=b"[\n" + texts("one").replace(b"}", b"},") + texts("two") + b"]\n",
+        suffix=".json",
+        bad=((0, "unreadable (h.json begins with an array over several lines, one object a line was required"),),
+    ),
+    "an object over many lines": Case(
+        hostile=b'{\n "text":\n "one"\n}\n',
+        suffix=".json",
+        bad=((0, "unreadable (h.json begins with an object over several lines"),),
+    ),
+    "an array on one line": Case(
+        hostile=lines([{"text": "one"}]),
+        bad=((0, "not JSON (an object was required, this is a list; `jq -c '.[]' FILE` makes lines of an array"),),
+    ),
+    "a number of thousands of digits beside the text": Case(
+        hostile=lines(b'{"text": "one", "n": ' + b"9" * 5000 + b"}"), good=((0, "one"),)
+    ),
+    "nesting of thousands beside the text": Case(
+        hostile=lines(b'{"text": "one", "n": ' + b"[" * 3000 + b"]" * 3000 + b"}"), good=((0, "one"),)
+    ),
     "loop of links": Case(hostile=loop, bad=UNREADABLE),
     "link to nothing": Case(hostile=lambda path: path.symlink_to("nowhere"), bad=UNREADABLE),
     "text that is not UTF-8": Case(hostile=b"caf\xe9", suffix=".txt", bad=((0, "not UTF-8"),)),

@@ -1,11 +1,13 @@
 """Small corpora in every format, and what a preparation of them left behind."""
 
+import bz2
 import csv
 import gzip
 import hashlib
 import io
 import itertools
 import json
+import lzma
 import random
 import subprocess
 import sys
@@ -126,6 +128,8 @@ WRITERS = {
     "jsonl": _json_lines(".jsonl", bytes),
     "jsonl.gz": _json_lines(".jsonl.gz", gzip.compress),
     "jsonl.zst": _json_lines(".jsonl.zst", zstandard.ZstdCompressor().compress),
+    "jsonl.bz2": _json_lines(".jsonl.bz2", bz2.compress),
+    "jsonl.xz": _json_lines(".jsonl.xz", lzma.compress),
     "lines": _lines,
     "csv": _csv,
     "tsv": _tsv,
