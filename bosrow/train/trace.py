@@ -127,7 +127,7 @@ def _piece(placed: PlacedPiece, document: DocumentInfo, text: PieceText | None) 
 
 
 def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, Any]:
-    """Where the document is; how often each piece is read up to --max_train_steps, once an epoch, and in which steps."""
+    """Where the document is, how often each piece is read up to --max_train_steps (once an epoch), in which steps."""
     assert options.document is not None
     document = provenance.document(options.document)
     placed = provenance.pieces_of_document(options.document)
