@@ -40,7 +40,8 @@ def test_every_verb_of_the_data_works_in_a_folder_of_any_name(tmp_path, monkeypa
 def test_files_of_every_format_are_read_in_a_folder_of_any_name(tmp_path, monkeypatch, kind, name):
     monkeypatch.chdir(tmp_path)
     texts = documents(30)
-    flags = write_corpus(tmp_path / name, kind, texts)
+    flags = write_corpus(tmp_path / "written", kind, texts)  # pyarrow cannot write to all of these names
+    (tmp_path / "written").rename(tmp_path / name)
     field = flags[-1] if kind == "webdataset" else "text"
     files = tuple(f"{name}/{file}" for file in sorted(os.listdir(name)))
     found = prepared(tmp_path / "out", data_files=files, policy="stream", val_fraction=0.0, text_field=field)
