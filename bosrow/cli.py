@@ -4,6 +4,7 @@ Only the verb that was named is imported, so `bosrow --help` takes as long as `i
 """
 
 import importlib
+import io
 import os
 import select
 import sys
@@ -127,6 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("stdout", "stderr"):  # closed by who called us
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (it stays open)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: names may hold what it cannot encode
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -77,6 +77,7 @@ def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInf
                 "fingerprint": run.source.fingerprint,
                 "files": [file.name for file in run.source.files],
                 "text_bytes": run.text_bytes,
+                "empty_texts": run.empty_texts,
             },
             "tokenizer": {
                 "name": tokenizer.name,

@@ -118,6 +118,7 @@ class Run:
         self.taken = 0  # documents of the unit at `position` that are packed already
         self.share = 0.0  # of the source that is packed
         self.documents = 0  # with tokens; the number that the next one gets
+        self.empty_texts = 0  # documents of a BOS alone
         self.text_bytes = 0
         self.seconds = 0.0  # of work, over all runs that led here
         self.engines = {tokenizer.engine: tokenizer.engine_version}  # of the tokenizer, over the same runs
@@ -242,6 +243,7 @@ class Run:
                 if self.document_log:
                     self.document_log.add((file, row), length, split if by_hash else None, name)
                 self.documents += 1
+                self.empty_texts += length == 1
                 self.text_bytes += text_bytes
             self.taken += 1
 
@@ -272,11 +274,12 @@ class Run:
             self.bad_rows.sync()
         value = {
             "identity": identity(self.options, self.source, self.tokenizer),
-            "source": self.source.as_json(),
+            "source": self.source.as_json,
             "position": list(self.position),
             "taken": self.taken,
             "share": self.share,
             "documents": self.documents,
+            "empty_texts": self.empty_texts,
             "text_bytes": self.text_bytes,
             "seconds": self.seconds,
             "engines": self.engines,
@@ -317,8 +320,9 @@ class Run:
         if len([whole_number(count) for count in counts]) != 7:
             raise ValueError(f"{len(counts)} counts are there, seven were required")
         self.position, self.taken, self.share = Position(*value["position"]), value["taken"], value["share"]
+        self.empty_texts = whole_number(value.get("empty_texts", 0))  # states of before did not count them
         self.documents, self.text_bytes, self.seconds = value["documents"], value["text_bytes"], value["seconds"]
-        left, size = len(self.source.files) - self.position.file, sum(file.size for file in self.source.files)
+        left, size = len(self.source.files) - self.position.file, self.source.size
         placed = left > 0 or (left == 0 and self.share >= min(1, size))  # with files left, or with all of them read
         if not (placed and 0 <= self.share <= 1 and 0 <= self.seconds < 1 << 62):
             raise ValueError(f"it stands at {counts[:3]}, {self.share} of the source, after {self.seconds} s")

@@ -6,6 +6,7 @@ DataSetError that names the file. Cost: of a file that is searched, only the row
 of which takes longer than most lookups.)
 """
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,8 @@ class ProvenanceFile:
     def __init__(self, path: Path, lines: int) -> None:
         self.path = path
         with self._readable():
-            self._file = pq.ParquetFile(path)
+            # As bytes: pyarrow takes text with a colon for a URI, and refuses a name that is not UTF-8.
+            self._file = pq.ParquetFile(pa.OSFile(os.fsencode(path)))
             found, self._schema = self._file.metadata.num_rows, self._file.schema_arrow
         if found != lines:
             raise DataSetError(f"{path} has {found:,} lines, meta.json says {lines:,}; the data set is damaged")

@@ -67,6 +67,8 @@ class GrowingDocuments:
 
     def __post_init__(self) -> None:
         self._pieces = self._all_pieces()
+        self._stream = self.provenance.manifest.policy == "stream"
+        self._last = (-1, 0)  # document and end of the last piece seen
 
     def whole(self, document: int, tokens: int) -> list[Tokens]:
         """Stretches of the `tokens` tokens of a document, then forgotten. Raises DataSetError if there are others."""
@@ -91,13 +93,14 @@ class GrowingDocuments:
             return False
         pieces, tokens, starts = found
         lengths, parts = self.lengths, self.parts
-        begins = pieces["offset"].astype(np.int64)
+        documents, begins = pieces["document"].astype(np.int64), pieces["offset"].astype(np.int64)
         ends = begins + pieces["length"] - pieces["added_bos"]
         zeros = starts + pieces["added_bos"] - begins  # where the document's token 0 would be
-        columns = (pieces["document"], begins, ends, zeros)
-        for document, begin, end, zero in zip(*(column.tolist() for column in columns), strict=True):
-            known = lengths.get(document, 0)  # `begin`, or one more: a stream row repeats the last token before it
-            if not begin <= known <= end:
+        more = self._hold_more(documents, ends)
+        columns = (column[more].tolist() for column in (documents, begins, ends, zeros))
+        for document, begin, end, zero in zip(*columns, strict=True):
+            known = lengths.get(document, 0)
+            if not 0 <= known - begin <= self._stream:
                 raise DataSetError(
                     f"{self.provenance.data_dir}: a piece in {self.split} holds tokens {begin:,} to {end:,} of "
                     f"document {document}, of which {known:,} came before; the data set is damaged"
@@ -105,6 +108,18 @@ class GrowingDocuments:
             parts[document].append(tokens[zero + known : zero + end])
             lengths[document] = end
         return True
+
+    def _hold_more(self, documents: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of the next pieces, (pieces,) each, hold more than the piece before them.
+
+        A stream row begins with the last token of the row before it. Where a document ended there, that token is
+        the whole piece, and the document may have been handed out and forgotten since.
+        """
+        if not self._stream or not len(documents):
+            return np.ones(len(documents), bool)
+        before = np.concatenate([[self._last[0]], documents[:-1]]), np.concatenate([[self._last[1]], ends[:-1]])
+        self._last = int(documents[-1]), int(ends[-1])
+        return (documents != before[0]) | (ends != before[1])
 
     def _all_pieces(self) -> Iterator[tuple[Columns, Tokens, npt.NDArray[np.int64]]]:
         """All pieces in order, many at a time: the pieces, tokens, and at which of these each piece starts."""

@@ -5,11 +5,12 @@ can refuse a corpus that is not the one it began with. Finding it reads file nam
 beginning of files whose names do not say what they hold.
 """
 
-import glob
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, get_args
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bosrow.data.compression import unpacked, without_compression
+from bosrow.data.local_files import find_files
 from bosrow.data.options import PrepareOptions
 from bosrow.errors import BadRowError, DataSetError, SourceError
 
@@ -54,9 +56,9 @@ class SourceFile:
         return cls(path=path, name=name, size=status.st_size, mark=str(status.st_mtime_ns))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """A corpus: files of one format in reading order.
+    """A corpus: files of one format in reading order. It equals itself alone: there may be a million files to compare.
 
     `dataset` and `revision` are set for one on the Hub, `data_dir` and `data` (its fingerprint) for the rows of
     a data set of our own, whose `files` are then those that its documents once came from.
@@ -80,21 +82,32 @@ class Source:
 
         return hub.open_file(self.dataset, cast(str, self.revision), file.path, file.size)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over names and sizes (and, on the Hub, revision and etags), the same on every machine."""
         marks = [[file.name, file.size, file.mark if self.dataset else ""] for file in self.files]
         return hashlib.sha256(json.dumps([self.dataset, self.revision, self.data, marks]).encode()).hexdigest()
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """How many bytes of the corpus lie before each file, and before its end."""
+        return list(accumulate((file.size for file in self.files), initial=0))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return self._ends[-1]
+
     def share(self, file: int, fraction: float) -> float:
         """How much of the corpus lies before the place at `fraction` of a file, by bytes."""
-        sizes = [one.size for one in self.files]
-        inside = fraction * sizes[file] if file < len(sizes) else 0.0
-        return (sum(sizes[:file]) + inside) / max(1, sum(sizes))
+        inside = fraction * self.files[file].size if file < len(self.files) else 0.0
+        return (self._ends[file] + inside) / max(1, self.size)
 
+    @cached_property
     def as_json(self) -> dict[str, Any]:
         """The source as it is kept in the state file."""
-        return asdict(self)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"files": [vars(file) for file in self.files]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Source":
@@ -159,7 +172,13 @@ def _local(options: PrepareOptions) -> Source:
     if options.split != "train":
         raise SourceError(f"--split is {options.split!r}; local files have the one split 'train'")
     skips = options.on_bad_row == "skip"
-    paths = [path for pattern in options.data_files for path in _expand(pattern, skips)]
+    wanted = {"lines": "text"}.get(FORMATS[options.dataset], FORMATS[options.dataset]) if options.dataset else None
+
+    def takes(name: str) -> bool:
+        found = known_format(name)
+        return found is not None and wanted in (None, found)
+
+    paths = find_files(options.data_files, takes, skips)
     formats = {path: _format_of(path, options.dataset, options.text_field) for path in paths}
     if len(set(formats.values())) > 1:
         first, other = paths[0], next(path for path in paths if formats[path] != formats[paths[0]])
@@ -203,33 +222,19 @@ def _rows(data_dir: Path, allow_lossy: bool) -> Source:
     )
 
 
-def _expand(pattern: str, skips: bool) -> list[str]:
-    """The files that match; with `skips`, one that cannot be read is left to be counted as bad."""
-    paths = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
-    files = [path for path in paths if not os.path.isdir(path)]
-    if not glob.has_magic(pattern) and not os.path.lexists(pattern):
-        raise SourceError(f"--data_files: there is no file {pattern}")
-    if not files:
-        what = "is a folder" if not glob.has_magic(pattern) else "matches no file"
-        raise SourceError(f"--data_files: {pattern} {what}; give a file or a glob such as 'corpus/*.parquet'")
-    for path in files:
-        if not skips and not os.access(path, os.R_OK):
-            raise SourceError(
-                f"--data_files: {path} cannot be read (a broken link, or no permission); "
-                "mend or remove it, or leave such files out with --on_bad_row skip"
-            )
-    return files
-
-
 def _format_of(path: str, dataset: str | None, text_field: str) -> Format:
     """By the last ending; a file whose ending says nothing is looked into, and else a text."""
     if dataset is not None:
         return cast(Format, FORMATS[dataset])
+    return known_format(path) or ("json" if _holds_json_lines(path, text_field) else "text")
+
+
+def known_format(path: str) -> Format | None:
+    """The format that a file's last ending stands for, after that of a compression; None where it stands for none."""
     name = without_compression(path.lower())
     if name.endswith(JSON_NAMES):
         return "json"
-    known = ENDINGS.get(Path(name).suffix)
-    return cast(Format, known or ("json" if _holds_json_lines(path, text_field) else "text"))
+    return cast(Format | None, ENDINGS.get(Path(name).suffix))
 
 
 def _holds_json_lines(path: str, text_field: str) -> bool:

@@ -27,7 +27,7 @@ SURE = 4  # below this part of the estimate there is no hope
 def check_space(options: PrepareOptions, source: Source, tokenizer: Tokenizer, done: float) -> None:
     """Warn where the part of the source after `done` (a share) may not fit; MachineError where it cannot."""
     free = shutil.disk_usage(options.out_dir).free
-    if free > MOST_PER_BYTE * sum(file.size for file in source.files) and source.format != "rows":
+    if free > MOST_PER_BYTE * source.size and source.format != "rows":
         return
     needed = (1 - done) * estimated_bytes(options, source, tokenizer)
     if free >= MARGIN * needed:
@@ -57,11 +57,10 @@ def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
         ledgers = read_manifest(source.data_dir).ledgers.values()
         placed = sum(ledger.tokens_placed for ledger in ledgers)
         return placed, placed / max(1, sum(ledger.documents_read for ledger in ledgers))
-    size = sum(file.size for file in source.files)
     if source.format == "tokens":
-        return size / TOKEN_BYTES, 0.0
+        return source.size / TOKEN_BYTES, 0.0
     if source.dataset:
-        return size * HUB_TOKENS_PER_BYTE, 0.0
+        return source.size * HUB_TOKENS_PER_BYTE, 0.0
     text_bytes = documents = sampled_bytes = sampled_tokens = 0
     unit = next(units_of(source, Position()), None)
     if unit is None or unit.bad is not None or unit.share == 0:

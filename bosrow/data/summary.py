@@ -1,5 +1,6 @@
 """Where every token went, in words: the ledger as a table, a lossy run's loss in one line, the end of a preparation."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,9 +134,15 @@ def print_summary(folder: Path, meta: dict[str, Any]) -> None:
     if loss:
         console.print()
         console.print(Text(loss, "yellow"), soft_wrap=True)
+    if empty := own["source"]["empty_texts"]:
+        share = percent(empty / meta["docs_processed"])
+        text = f"{empty:,} documents ({share}) are empty texts: of each, rows hold a BOS alone"
+        console.print()
+        console.print(Text(text, "yellow"), soft_wrap=True)
     console.print(f"\n{_cost(meta)}; {_files(own)}\n", soft_wrap=True)
-    console.print(f"next: bosrow inspect {folder}", soft_wrap=True)
-    console.print(f"      bosrow train --data_dir {folder}", soft_wrap=True)
+    data_dir = shlex.quote(str(folder))
+    console.print(Text(f"next: bosrow inspect {data_dir}"), soft_wrap=True)
+    console.print(Text(f"      bosrow train --data_dir {data_dir}"), soft_wrap=True)
 
 
 def _cost(meta: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """`bosrow trace`: from a row, a position or a training step to its documents, and from a document to its steps.
 
 Promise: exact, by arithmetic over the order of training and the provenance; no log of the training is read, and none
-need have been kept. Cost: the row groups of the provenance that hold the answer; a document's seen steps take one
-calculation an epoch.
+need have been kept. Cost: the row groups of the provenance that hold the answer; of a document's steps at most
+LISTED_STEPS over all of its pieces are calculated, however small the data set and however long the training.
 """
 
 import json
@@ -16,11 +16,14 @@ from bosrow.data.lookup import DocumentInfo, PlacedPiece, Provenance
 from bosrow.data.options import LOSSLESS
 from bosrow.data.row_text import PieceText, decoder_of, one_line, text_of_pieces
 from bosrow.data.rows import Rows, open_rows
-from bosrow.data.sampler import RowOrder, positions_of_step
+from bosrow.data.sampler import MAX_ROWS, Integers, RowOrder, positions_of_step
+from bosrow.errors import OptionError
 from bosrow.train.schedule import BatchPlan, plan_batch
 from bosrow.train.trace_options import TraceOptions
 
-SHOWN_PIECES, SHOWN_STEPS = 12, 8  # of a document, on a terminal; --json has all
+SHOWN_PIECES, SHOWN_STEPS = 12, 8  # of a document, on a terminal
+LISTED_STEPS = 100_000  # of a document's pieces together, by --json; each piece has at least SHOWN_STEPS
+READS_A_STEP = 3  # of a row, at most, where a step holds less than two epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +127,7 @@ def _piece(placed: PlacedPiece, document: DocumentInfo, text: PieceText | None) 
 
 
 def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, Any]:
-    """Where the document is, and at which steps up to --max_train_steps each piece was read: one an epoch."""
+    """Where the document is, how often each piece is read up to --max_train_steps (once an epoch), in which steps."""
     assert options.document is not None
     document = provenance.document(options.document)
     placed = provenance.pieces_of_document(options.document)
@@ -146,9 +149,9 @@ def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, A
         end = max(end, piece.offset + piece.length - piece.added_bos)
     trained = [line for line in pieces if line["split"] == "train"]
     if trained:
-        rows_of = [line["row"] for line in trained]
-        for line, steps in zip(trained, _steps_of(rows_of, len(splits["train"]), options, seq_len), strict=True):
-            line["steps"] = steps
+        rows_of = np.array([line["row"] for line in trained])
+        for line, seen in zip(trained, _times_read(rows_of, len(splits["train"]), options, seq_len), strict=True):
+            line |= seen
     return {
         "data_dir": str(options.data_dir),
         "policy": provenance.manifest.policy,
@@ -158,13 +161,22 @@ def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, A
     }
 
 
-def _steps_of(rows: list[int], total: int, options: TraceOptions, seq_len: int) -> list[list[int]]:
-    """The logged steps that read each of `rows` out of `total`, epoch by epoch."""
+def _times_read(rows: Integers, total: int, options: TraceOptions, seq_len: int) -> Iterator[dict[str, Any]]:
+    """For each of `rows` (n,) out of `total`: how often training reads it, and the logged steps that do, the first."""
     rows_per_step = _plan(options, seq_len).rows_per_step
+    end = options.max_train_steps * rows_per_step  # of the positions that training reads
+    if end > MAX_ROWS:
+        raise OptionError(f"{end:,} rows in --max_train_steps {options.max_train_steps:,}; at most 2**62 are possible")
     order = RowOrder(rows=total, seed=options.seed)
-    epochs = np.arange(-(-options.max_train_steps * rows_per_step // total))
-    steps_of = [order.positions_of(np.array(row), epochs) // rows_per_step + 1 for row in rows]
-    return [steps[steps <= options.max_train_steps].tolist() for steps in steps_of]
+    times = end // total + (order.positions_of(rows, end // total) < end)
+    listed = min(options.max_train_steps, max(SHOWN_STEPS, LISTED_STEPS // len(rows)))
+    if rows_per_step >= 2 * total:  # each step holds a whole epoch at least
+        steps = np.broadcast_to(np.arange(1, listed + 1), (len(rows), listed))
+    else:
+        epochs = np.arange(min(-(-end // total), READS_A_STEP * listed))
+        steps = order.positions_of(rows[:, None], epochs) // rows_per_step + 1
+    for count, found in zip(times.tolist(), steps, strict=True):
+        yield {"times_read": count, "steps": np.unique(found[found <= options.max_train_steps])[:listed].tolist()}
 
 
 def _step_lines(found: list[dict[str, Any]], options: TraceOptions) -> Iterator[str]:
@@ -232,9 +244,10 @@ def _text_lines(piece: dict[str, Any]) -> Iterator[str]:
 
 
 def _seen(piece: dict[str, Any], options: TraceOptions) -> str:
-    steps = piece["steps"]
-    if not steps:
-        return f"not read in {options.max_train_steps:,} steps"
+    steps, times, of = piece["steps"], piece["times_read"], f"{options.max_train_steps:,}"
+    if not times:
+        return f"not read in {of} steps"
     shown = ", ".join(f"{step:,}" for step in steps[:SHOWN_STEPS])
-    more = f" and {len(steps) - SHOWN_STEPS:,} more of {options.max_train_steps:,}" if len(steps) > SHOWN_STEPS else ""
-    return f"read in step{'s' * (len(steps) > 1)} {shown}{more}"
+    more = ", ..." if len(steps) > SHOWN_STEPS else ""
+    often = f", {times:,} times in {of} steps" if times > SHOWN_STEPS else ""
+    return f"read in step{'s' * (len(steps) > 1)} {shown}{more}{often}"

@@ -67,7 +67,7 @@ class TraceOptions:
             raise OptionError("--rank chooses rows of a --step")
         if self.split == "val" and (self.step is not None or self.document is not None):
             raise OptionError("--split val goes with --row or --position: training steps read train rows alone")
-        for name in ("position", "step"):
+        for name in ("position", "step", "max_train_steps"):
             value = getattr(self, name)
             if value is not None and value >= 1 << 40:
                 raise OptionError(f"--{name} is {value}; less than 2**40 is possible")

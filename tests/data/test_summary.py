@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,24 @@ def test_a_preparation_ends_with_its_ledger_and_what_to_do_next(made, tmp_path, 
     assert "million tokens a second" in shown
     assert f"next: bosrow inspect {tmp_path / 'made'}" in shown
     assert f"bosrow train --data_dir {tmp_path / 'made'}" in shown
+
+
+def test_empty_texts_are_told_with_their_share(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"text": "one two three"}\n' + '{"text": ""}\n' * 99)
+    settings = {"data_files": (str(tmp_path / "a.jsonl"),), "seq_len": 4, "policy": "keep", "val_fraction": 0.0}
+    prepared(tmp_path / "out", **settings)
+    assert "\n99 documents (99.0%) are empty texts: of each, rows hold a BOS alone\n" in capsys.readouterr().out
+    (tmp_path / "a.jsonl").write_text('{"text": "one two three four"}\n')
+    prepared(tmp_path / "none", **settings)
+    assert "are empty texts" not in capsys.readouterr().out
+
+
+def test_commands_to_run_next_can_be_pasted_into_a_shell(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"text": "one two three four"}\n')
+    out = tmp_path / "my [bold] $data; it's"
+    prepared(out, data_files=(str(tmp_path / "a.jsonl"),), seq_len=2, policy="stream", val_fraction=0.0)
+    lines = [line.removeprefix("next:").split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert [shlex.split(line) for line in lines] == [["inspect", str(out)], ["train", "--data_dir", str(out)]]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

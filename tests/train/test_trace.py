@@ -82,7 +82,8 @@ def check_against(seen, trace, folder, world_size):
             read = sorted(
                 step for step, *_, shard, row in seen if (shard, row) == (piece["shard"], piece["row_in_shard"])
             )
-            assert piece.get("steps", []) == read
+            assert piece.get("steps", []) == sorted(set(read))
+            assert piece.get("times_read", 0) == len(read)
 
 
 @pytest.mark.parametrize("folder", ["crop"], indirect=True)
@@ -244,3 +245,38 @@ def test_the_core_alone_traces_inspects_and_compares_policies(folder, tmp_path):
         done = core(*arguments)
         assert (done.returncode, done.stderr) == (0, ""), arguments
     assert Path(tmp_path / "page.html").stat().st_size > 10_000
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Three rows of five tokens."""
+    path = tmp_path_factory.mktemp("tiny")
+    (path / "t.jsonl").write_text('{"text": "one two three four"}\n{"text": "five six seven eight nine ten old"}\n')
+    options = {"seq_len": 4, "policy": "stream", "val_fraction": 0.0, "workers": 0}
+    prepare(PrepareOptions(data_files=(str(path / "t.jsonl"),), out_dir=path / "made", **options))
+    return path / "made"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 50])
+@pytest.mark.parametrize("rows_per_step", [1, 2, 3, 5, 6, 7, 20])
+def test_times_and_steps_are_those_of_walking_through_the_training(tiny, capsys, rows_per_step, steps):
+    capsys.readouterr()
+    asked = ["--document", 1, "--total_batch_tokens", 4 * rows_per_step, "--max_train_steps", steps, "--json"]
+    assert main(["trace", str(tiny), *map(str, asked)]) == 0
+    order = RowOrder(rows=len(open_rows(tiny)), seed=42)
+    read = order.rows_at(range(rows_per_step * steps)).tolist()
+    for piece in json.loads(capsys.readouterr().out)["pieces"]:
+        places = [place for place, row in enumerate(read) if row == piece["row"]]
+        assert piece["times_read"] == len(places)
+        assert piece["steps"] == sorted({place // rows_per_step + 1 for place in places})
+
+
+@pytest.mark.parametrize("tokens", [4, 12, 20, 1 << 40])
+def test_of_a_tiny_set_in_a_long_training_the_first_steps_are_told_and_the_times_exactly(tiny, capsys, tokens):
+    capsys.readouterr()
+    steps = 1_000_000_000 if tokens < 100 else 1_000_000
+    asked = ["--document", 1, "--total_batch_tokens", tokens, "--max_train_steps", steps, "--json"]
+    assert main(["trace", str(tiny), *map(str, asked)]) == 0
+    for piece in json.loads(capsys.readouterr().out)["pieces"]:
+        assert 8 <= len(piece["steps"]) <= 100_000
+        assert abs(piece["times_read"] - steps * tokens // 4 / 3) <= 1
