@@ -53,10 +53,10 @@ class OpenFile:
 
     def read_into(self, array: npt.NDArray[Any], offset: int) -> None:
         """Fill a contiguous array from `offset` on. Raises EOFError if the file ends before."""
-        read = os.preadv(self._descriptor, [array], offset)
+        read = os.preadv(self._descriptor, [array.data], offset)
         if read == array.nbytes:
             return
-        rest = memoryview(array).cast("B")
+        rest = array.data.cast("B")
         while read < len(rest):  # the kernel hands out at most 2 GiB at once
             more = os.preadv(self._descriptor, [rest[read:]], offset + read)
             if not more:

@@ -50,7 +50,7 @@ class TrainOptions(TrainingEvaluationOptions):
     dtype: Literal["auto", "float32", "bfloat16"] = option("auto", help="of matrix products; auto: bfloat16 on CUDA")
     compile: bool = option(False, help="compile the model with torch.compile")
     activation_checkpointing: bool = option(False, help="compute layers again in the backward pass, for less memory")
-    num_workers: int = option(0, help="processes that read rows; 0: a thread, which is enough")
+    num_workers: int = option(0, help="threads that read rows ahead; 0: one, which is enough for a disk")
     timeout_seconds: float = option(600.0, help="how long a rank waits for another one before it gives up")
 
     eval_every: int = option(200, help="steps between validation losses")
