@@ -177,18 +177,19 @@ def test_a_program_that_ends_while_batches_are_read_ends_and_leaves_nothing_behi
     assert ("in the loop of the user" in done.stderr) if fails else (done.stdout == "processes 0\n"), done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("ranks", [0, 2])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_with_workers_that_is_ended_leaves_no_process_behind(data_dir, tmp_path, number, ranks):
     flags = "--max_train_steps 100000 --num_workers 2 --eval_every 0 --save_every 0 --sample_every 0"
     process = start(command(data_dir, tmp_path / "run", flags, ranks=ranks))
     wait_for_step(tmp_path / "run", 3, process)
     ranks_started = psutil.Process(process.pid).children(recursive=True)
     assert len(ranks_started) == ranks
-    for rank in ranks_started or [psutil.Process(process.pid)]:
-        rank.send_signal(number)
     if ranks and number == signal.SIGKILL:
-        process.send_signal(signal.SIGTERM)  # or torchrun would start them again
-    output, _ = process.communicate(timeout=60)
+        for rank in ranks_started:
+            rank.kill()
+        number = signal.SIGTERM  # to torchrun, which would start them again
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=90)
     assert process.returncode != 0, output
     assert not any(rank.is_running() for rank in ranks_started)
