@@ -1,9 +1,12 @@
 """The tokenizer's tokens per second, the loader's rows per second, and how long `import bosrow` takes."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +98,76 @@ def test_seconds_that_a_step_waits_for_its_batch(benchmark, capsys, tmp_path):
     waits = spread(list(benchmark.stats.stats.data))
     lines = [f"data wait {waits['median'] * 1e6:,.0f} us, {waits['median'] / STEP_SECONDS:.5%} of a step (aim: 0.1%)"]
     report(capsys, "data wait", lines, seconds=waits, share_of_step=waits["median"] / STEP_SECONDS)
+
+
+BEYOND_CACHE = """
+import json, os, sys, time
+import numpy as np, bosrow
+from bosrow.data.sampler import RowOrder
+if sys.argv[2]:
+    with open(sys.argv[2] + "/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()))
+rows = bosrow.open_rows(sys.argv[1])
+order = RowOrder(rows=len(rows), seed=42)
+def read_bytes():
+    return next(int(line.split()[1]) for line in open("/proc/self/io") if line.startswith("read_bytes"))
+before, began, count = read_bytes(), time.perf_counter(), 0
+while count < 96_000 and time.perf_counter() - began < 5:
+    rows[order.rows_at(np.arange(count, count + 480))]
+    count += 480
+print(json.dumps([count / (time.perf_counter() - began), (read_bytes() - before) / count]))
+"""
+
+
+@contextmanager
+def small_memory(limit: int) -> Iterator[Path | None]:
+    """A memory cgroup for a process whose cache has to stay below `limit` bytes; None where this user can make none."""
+    group = Path(f"/sys/fs/cgroup/memory/bosrow_{os.getpid()}")
+    limit_file = "memory.limit_in_bytes"
+    if not group.parent.is_dir():  # version 2
+        group, limit_file = Path(f"/sys/fs/cgroup/bosrow_{os.getpid()}"), "memory.max"
+    try:
+        group.mkdir()
+        (group / limit_file).write_text(str(limit))
+    except OSError:
+        yield None
+        return
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
+def test_rows_per_second_where_the_cache_is_smaller_than_the_data(benchmark, capsys, tmp_path):
+    """129 MB of rows of 258 bytes, cold, read with 100 MB of memory where a cgroup can be made.
+
+    BOSROW_BEFORE, another work tree of bosrow, is measured in turn.
+    """
+    folder = write_data_set(tmp_path / "data", train_rows=500_000, seq_len=128, vocab_size=50257, shard_rows=200_000)
+    trees = {"now": Path(__file__).parents[1]} | (
+        {"before": Path(os.environ["BOSROW_BEFORE"])} if "BOSROW_BEFORE" in os.environ else {}
+    )
+    figures: dict[str, list[list[float]]] = {name: [] for name in trees}
+
+    def measure(group: Path | None) -> None:
+        for name, tree in trees.items():
+            drop_from_page_cache(folder)
+            command = [sys.executable, "-c", BEYOND_CACHE, str(folder), str(group or "")]
+            done = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}
+            )
+            figures[name].append(json.loads(done.stdout))
+
+    with small_memory(100 << 20) as group:
+        benchmark.pedantic(measure, args=(group,), rounds=3)
+    rates = {name: spread([rate for rate, _ in found]) for name, found in figures.items()}
+    sizes = {name: spread([size for _, size in found]) for name, found in figures.items()}
+    memory = "100 MB of memory" if group else "an empty cache"
+    lines = [
+        f"{name}, {memory}: {rates[name]['median']:,.0f} rows/s, {sizes[name]['median']:,.0f} bytes from the disk a row"
+        for name in trees
+    ]
+    report(capsys, "beyond the cache", lines, rows_per_second=rates, disk_bytes_per_row=sizes, cgroup=group is not None)
 
 
 def test_seconds_of_an_import(benchmark, capsys):

@@ -7,7 +7,6 @@ there when time runs out has the same number of seeds in every arm. Cost: a run'
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -33,13 +32,14 @@ from bosrow.files import parse_json, read_untrusted, replace_file
 from bosrow.flags import as_arguments
 from bosrow.lock import folder_lock
 from bosrow.train.loop import train
+from bosrow.train.ranks import rank_and_size
 
 STATE = "experiment.json"
 
 
 def ab(options: AbOptions) -> None:
     """Run, or go on with, the experiment in `options.experiment`; with --dry_run only show its plan."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if rank_and_size()[1] > 1:
         raise UserError("bosrow ab is one process; to train on several GPUs, give its file command = 'torchrun ...'")
     experiment = read_experiment(options.experiment)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)

@@ -6,6 +6,7 @@ DataSetError that names the file. Cost: of a file that is searched, only the row
 of which takes longer than most lookups.)
 """
 
+import errno
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bosrow.data.provenance import PIECE
-from bosrow.errors import DataSetError
+from bosrow.errors import DataSetError, MachineError
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -111,11 +112,16 @@ class ProvenanceFile:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """What pyarrow says of a file that it cannot read is said of the data set."""
+        """What pyarrow says of a file that it cannot read is said of the data set, what the system says of the machine.
+
+        (An OSError of pyarrow's own, of a file whose pages make no sense, has no errno.)
+        """
         try:
             yield
         except (pa.ArrowException, OSError) as error:
             why = " ".join(str(error).split())
+            if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+                raise MachineError(f"{self.path} cannot be read: {why}") from None
             raise DataSetError(f"{self.path} is not readable Parquet ({why}); the data set is damaged") from None
 
 

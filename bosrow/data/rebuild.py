@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bosrow.data.lookup import DocumentInfo, Provenance, Tokens
 from bosrow.data.manifest import SPLITS
+from bosrow.data.open_files import mapped
 from bosrow.data.provenance_file import Columns
 from bosrow.errors import DataSetError
 
@@ -125,8 +126,7 @@ class GrowingDocuments:
         """All pieces in order, many at a time: the pieces, tokens, and at which of these each piece starts."""
         row_tokens = self.provenance.manifest.row_tokens
         for shard in self.provenance.manifest.shards_of(self.split):
-            # A plain array over the map: slices of a memmap itself take five times as long.
-            tokens = np.asarray(np.memmap(self.provenance.data_dir / shard.name, "<u2", "r"))
+            tokens = mapped(self.provenance.data_dir / shard.name).view("<u2")
             for pieces in self.provenance.pieces(shard):
                 yield pieces, tokens, pieces["row"].astype(np.int64) * row_tokens + pieces["column"]
         pieces, tokens = self.provenance.tail(self.split)

@@ -7,13 +7,14 @@ document's row, in provenance and messages, is the place of its first id in the 
 """
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from bosrow.data.lookup import Provenance
+from bosrow.data.open_files import mapped
 from bosrow.data.options import LOSSLESS
 from bosrow.data.rebuild import cropped_documents, stored_documents
 from bosrow.data.source import Source
@@ -56,7 +57,7 @@ def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
 
 def open_tokens(path: str, name: str) -> Tokens:
     """The ids of a token file, memory-mapped, shape (tokens,). Raises SourceError where it is none."""
-    data = np.memmap(path, np.uint8, "r") if _size(path) else np.empty(0, np.uint8)
+    data = mapped(path)
     head = data[:LLMC_HEADER_BYTES].tobytes()
     if int.from_bytes(head[:4], "little") == LLMC_MAGIC:
         _, version, tokens = np.frombuffer(head[:12], "<i4").tolist()
@@ -72,19 +73,13 @@ def open_tokens(path: str, name: str) -> Tokens:
     return data.view("<u2")
 
 
-def _size(path: str) -> int:
-    with open(path, "rb") as file:
-        return file.seek(0, 2)
-
-
 def _token_units(source: Source, start: Position) -> Iterator[Unit]:
     """Units of about UNIT_TOKENS ids; each but the first begins at an end-of-text."""
     files = [open_tokens(file.path, file.name) for file in source.files]
-    total = sum(map(len, files))
+    firsts = [0, *accumulate(map(len, files))]  # of each file, and the end
     while start.file < len(files):
         stop = _next_end(files, Position(start.file, start.part + UNIT_TOKENS))
-        done = sum(map(len, files[: stop.file])) + stop.part
-        yield Unit(start, stop, done / max(1, total))
+        yield Unit(start, stop, (firsts[stop.file] + stop.part) / max(1, firsts[-1]))
         start = stop
 
 

@@ -30,6 +30,7 @@ from bosrow.data.manifest import (
     data_fingerprint,
     read_manifest,
 )
+from bosrow.data.open_files import mapped
 from bosrow.data.options import VerifyOptions
 from bosrow.data.provenance import FOLDER
 from bosrow.data.verify_provenance import provenance_damage
@@ -154,7 +155,7 @@ def _shard_damage(
 ) -> list[str]:
     found: list[str] = []
     digest = hashlib.sha256()
-    rows = np.memmap(data_dir / shard.name, "<u2", "r", shape=(shard.rows, manifest.row_tokens))
+    rows = mapped(data_dir / shard.name).view("<u2").reshape(shard.rows, manifest.row_tokens)
     step = max(1, BLOCK_BYTES // (2 * manifest.row_tokens))
     for start in range(0, shard.rows, step):
         block = np.array(rows[start : start + step])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bosrow.data.lookup import Provenance
 from bosrow.data.manifest import SPLITS
+from bosrow.data.open_files import mapped
 from bosrow.data.options import LOSSLESS
 from bosrow.errors import DataSetError
 
@@ -70,7 +71,7 @@ class _Check:
                 shard = following
                 first_row, place = first_row + end // row_tokens, 0
                 end = shard.rows * row_tokens
-                tokens = np.memmap(self.provenance.data_dir / shard.name, "<u2", "r", shape=(end,))
+                tokens = mapped(self.provenance.data_dir / shard.name).view("<u2")
             if not len(pieces["row"]):
                 continue
             name = f"provenance of {shard.name}"

@@ -1,4 +1,5 @@
-"""Training: `make_dataloader` for any training loop, `load_model` for a checkpoint, and bosrow's own trainer.
+"""Training: `make_dataloader` for any loop, `hugging_face_dataset` for the Trainer of transformers, `load_model` for a
+checkpoint, and bosrow's own trainer.
 
 Importing this package imports no torch; using one of its names does.
 """
@@ -7,12 +8,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bosrow.train.hugging_face import hugging_face_dataset
     from bosrow.train.loader import make_dataloader
     from bosrow.train.pretrained import load_model
 
-__all__ = ["load_model", "make_dataloader"]
+__all__ = ["hugging_face_dataset", "load_model", "make_dataloader"]
 
-_HOMES = {"make_dataloader": "bosrow.train.loader", "load_model": "bosrow.train.pretrained"}
+_HOMES = {
+    "hugging_face_dataset": "bosrow.train.hugging_face",
+    "load_model": "bosrow.train.pretrained",
+    "make_dataloader": "bosrow.train.loader",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from bosrow.errors import MachineError, OptionError
 from bosrow.train.device import choose_device, prepare_device
+from bosrow.train.ranks import rank_and_size
 from bosrow.train.rendezvous import store_of_this_start
 
 
@@ -64,11 +65,6 @@ class World:
         self.smallest(0)
 
 
-def rank_and_size() -> tuple[int, int]:
-    """RANK and WORLD_SIZE as torchrun sets them; (0, 1) without it."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-
-
 @contextmanager
 def joined_world(device: str, timeout_seconds: float) -> Iterator[World]:
     """Join the ranks that torchrun started, or be a world of one.
@@ -83,8 +79,11 @@ def joined_world(device: str, timeout_seconds: float) -> Iterator[World]:
     if size == 1:
         yield world
         return
-    if "MASTER_ADDR" not in os.environ:
-        raise OptionError("WORLD_SIZE is set but MASTER_ADDR is not; start several ranks with torchrun")
+    if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
+        raise OptionError(
+            f"this is rank {rank} of {size}, but torchrun did not start it; start several ranks with torchrun "
+            "(under Slurm: srun --ntasks-per-node=1 torchrun ...), or set RANK=0 WORLD_SIZE=1 for a run of its own"
+        )
     timeout = timedelta(seconds=timeout_seconds)
     try:
         store = store_of_this_start(rank, size, timeout)

@@ -1,15 +1,15 @@
 """Batches of rows as tensors, for bosrow's trainer and for anyone else's.
 
-Promise: the order of bosrow.data.sampler, resumable at any batch and the same for every world size; each
-row is turned from uint16 to int64 once; the next batches are read while the model works. Cost: two
-batches of memory ahead, and a thread that sleeps most of the time.
+Promise: the order of bosrow.data.sampler, resumable at any batch and the same for every world size; all ranks get the
+same number of batches; each row is turned from uint16 to int64 once; the next batches are read while the model works,
+by threads, so that no process of ours can outlive its parent or keep it. Cost: two batches of memory ahead, and a
+thread that sleeps most of the time.
 """
 
 import itertools
-import os
-import signal
+import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from bosrow.data.lookup import Provenance
 from bosrow.data.mixture import MixedOrder, MixedRows, Mixture
 from bosrow.data.rows import Rows, open_rows
 from bosrow.data.sampler import RowOrder
-from bosrow.errors import BosrowError, OptionError
+from bosrow.errors import OptionError
+from bosrow.train.ranks import rank_and_size
 
 READ_AHEAD = 2  # batches
+MOST_SEED = 1 << 64
+MOST = 1 << 31  # of a count: far beyond any use, and low enough that positions stay 64-bit numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,11 @@ class BatchMeta:
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Batches of one rank by number: batch b holds positions b*B*W + r, b*B*W + r + W, ... of the order."""
+    """Batches of one rank by number: batch b holds positions b*B*W + r, b*B*W + r + W, ... of the order.
+
+    Where there is an end, what is left for the last batch is dealt out to all ranks, so that none has more than one row
+    more than another; fewer rows than ranks are left out instead. So each rank has the same number of batches.
+    """
 
     rows: Rows | MixedRows
     order: RowOrder | MixedOrder
@@ -67,12 +74,16 @@ class Batches:
         positions = np.arange(first, first + self.batch_size * self.world_size, self.world_size, dtype=np.int64)
         return positions if self.end is None else positions[positions < self.end]
 
-    def numbers(self, start: int) -> Iterable[int]:
-        """Numbers of the batches from `start` on."""
-        if self.end is None:
-            return itertools.count(start)
-        rows_of_rank = len(range(self.rank, self.end, self.world_size))
-        return range(start, -(-rows_of_rank // self.batch_size))
+    @property
+    def count(self) -> int | None:
+        """How many batches there are, on each rank alike; None: endless."""
+        return None if self.end is None else -(-(self.end - self.rows_left_out) // (self.batch_size * self.world_size))
+
+    @property
+    def rows_left_out(self) -> int:
+        """Rows before the end that no rank gets, fewer than there are ranks."""
+        rest = 0 if self.end is None else self.end % (self.batch_size * self.world_size)
+        return rest if rest < self.world_size else 0
 
     def __getitem__(self, number: int) -> tuple[Any, ...]:
         """(x, y) or (x, y, meta) of batch `number`: int64, contiguous, (B, T) each."""
@@ -88,19 +99,6 @@ class Batches:
         return x, y, BatchMeta(positions=positions, rows=rows, places=places, source=self.rows)
 
 
-class _CarriedErrors:
-    """`batches` for worker processes: an error becomes an item, so that it arrives as it was raised."""
-
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
-
-    def __getitem__(self, number: int) -> tuple[Any, ...] | BosrowError:
-        try:
-            return self.batches[number]
-        except BosrowError as error:
-            return error
-
-
 class BatchLoader:
     """An iterable of (x, y) or (x, y, meta); each iteration begins at batch `start`."""
 
@@ -109,39 +107,32 @@ class BatchLoader:
         self.start = start
         self.num_workers = num_workers
 
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return self._from_workers() if self.num_workers else self._from_thread()
+    @property
+    def rows_left_out(self) -> int:
+        """Rows of the last epoch that no rank gets, since they are fewer than the ranks."""
+        return self.batches.rows_left_out
 
-    def _from_thread(self) -> Iterator[tuple[Any, ...]]:
-        numbers = iter(self.batches.numbers(self.start))
+    def __len__(self) -> int:
+        """Batches of an iteration; TypeError where it is endless."""
+        if self.batches.count is None:
+            raise TypeError("this loader is endless; give `epochs` for one that ends")
+        return self.batches.count - self.start
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        count = self.batches.count
+        numbers = iter(itertools.count(self.start) if count is None else range(self.start, count))
+        threads = ThreadPoolExecutor(max(1, self.num_workers), thread_name_prefix="bosrow-read-ahead")
         pending: deque[Future[tuple[Any, ...]]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="bosrow-read-ahead") as thread:
-            for number in itertools.islice(numbers, READ_AHEAD):
-                pending.append(thread.submit(self.batches.__getitem__, number))
+        try:
+            for number in itertools.islice(numbers, max(READ_AHEAD, self.num_workers)):
+                pending.append(threads.submit(self.batches.__getitem__, number))
             while pending:
                 batch = pending.popleft().result()
                 for number in itertools.islice(numbers, 1):
-                    pending.append(thread.submit(self.batches.__getitem__, number))
+                    pending.append(threads.submit(self.batches.__getitem__, number))
                 yield batch
-
-    def _from_workers(self) -> Iterator[tuple[Any, ...]]:
-        loader: DataLoader[Any] = DataLoader(
-            _CarriedErrors(self.batches),  # type: ignore[arg-type]  # a map needs no more than __getitem__
-            sampler=self.batches.numbers(self.start),
-            batch_size=None,
-            num_workers=self.num_workers,
-            worker_init_fn=_leave_signals_to_parent,
-        )
-        for item in loader:
-            if isinstance(item, BosrowError):
-                raise item
-            yield item
-
-
-def _leave_signals_to_parent(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the parent finishes its step and then ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def make_dataloader(
@@ -155,19 +146,34 @@ def make_dataloader(
     epochs: int | None = None,
     rank: int | None = None,
     world_size: int | None = None,
+    group: dist.ProcessGroup | None = None,
     with_meta: bool = False,
     num_workers: int = 0,
 ) -> BatchLoader:
     """Batches (x, y), or (x, y, meta) with `with_meta`: int64 tensors (batch_size, seq_len), y one token ahead of x.
 
-    Shuffled anew in each epoch, endless unless `epochs` is given (then the last batch may be short). `rank` and
-    `world_size` default to torchrun's RANK and WORLD_SIZE, or to a single process. To resume after n batches, give
-    `start=n`. A list of "DIR:WEIGHT" mixes the train rows of several data sets, endlessly. Raises DataSetError or
-    OptionError if a data set is incomplete or has another seq_len.
+    Shuffled anew in each epoch. Endless, unless `epochs` is given: then every rank gets the same number of batches,
+    `len(loader)`; the last ones may be short, and `loader.rows_left_out` counts the rows that were fewer than the ranks
+    and stay out. To resume after n batches, give `start=n`.
+
+    The ranks share the rows. Which rank this process is, `rank` and `world_size` say, else the process group (`group`,
+    or the one that is initialised; give the data-parallel group of a model that is split over ranks), else torchrun,
+    else Slurm inside an srun step.
+
+    `num_workers` threads read ahead (0 and 1: one, which is enough unless the disk is slow and far away). A list of
+    "DIR:WEIGHT" mixes the train rows of several data sets, endlessly. Raises OptionError for an argument that cannot
+    be used, DataSetError if a data set is incomplete.
 
         >>> batches = iter(make_dataloader("data/sample_bosrow", "train", 8, 1024))
         >>> x, y = next(batches)
     """
+    batch_size = _whole("batch_size", batch_size, 1)
+    seq_len = _whole("seq_len", seq_len, 1)
+    seed = _whole("seed", seed, -MOST_SEED, MOST_SEED)
+    start = _whole("start", start, 0)
+    epochs = None if epochs is None else _whole("epochs", epochs, 1)
+    num_workers = _whole("num_workers", num_workers, 0)
+    rank, world_size = rank_and_size(rank, world_size, group)
     rows: Rows | MixedRows
     order: RowOrder | MixedOrder
     if isinstance(data_dir, str | Path):
@@ -175,16 +181,35 @@ def make_dataloader(
         order = RowOrder(rows=len(rows), seed=seed)
     elif split != "train" or epochs is not None:
         raise OptionError("several data sets are mixed in split 'train' and without end, each in epochs of its own")
+    elif not isinstance(data_dir, Sequence) or not data_dir:
+        raise OptionError(f"data_dir is {data_dir!r}; a folder was required, or a list of 'DIR:WEIGHT'")
     else:
-        mixture = Mixture(tuple(data_dir), seq_len=seq_len)
+        mixture = Mixture(tuple(map(str, data_dir)), seq_len=seq_len)
         rows, order = mixture.rows, mixture.order(seed)
     batches = Batches(
         rows=rows,
         order=order,
         batch_size=batch_size,
-        rank=int(os.environ.get("RANK", 0)) if rank is None else rank,
-        world_size=int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size,
+        rank=rank,
+        world_size=world_size,
         end=None if epochs is None else epochs * len(rows),
         with_meta=with_meta,
     )
+    if batches.count == 0:
+        raise OptionError(f"{data_dir} has {batches.end:,} rows to give, fewer than the {world_size:,} ranks")
+    if batches.count is not None and start > batches.count:
+        raise OptionError(
+            f"start is {start:,}, but there are {batches.count:,} batches, the last of them {batches.count - 1:,}"
+        )
     return BatchLoader(batches, start, num_workers)
+
+
+def _whole(name: str, value: Any, least: int, most: int = MOST) -> int:
+    """`value` as an int. Raises OptionError unless it is a whole number from `least` to `most`."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not least <= number <= most:
+        raise OptionError(f"{name} is {value!r}; a whole number from {least} to {most} was required")
+    return number

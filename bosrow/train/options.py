@@ -66,7 +66,7 @@ class TrainOptions(TrainingEvaluationOptions):
     )
     compile: bool = option(False, group="device", help="compile the model with torch.compile")
     activation_checkpointing: bool = option(False, group="device", help="compute activations twice, to save memory")
-    num_workers: int = option(0, group="data", help="processes that read rows; 0: a thread")
+    num_workers: int = option(0, group="data", help="threads that read rows ahead; 0: one, enough for a disk")
     timeout_seconds: float = option(600.0, group="device", help="how long ranks wait for each other")
 
     eval_every: int = option(200, group="validation", help="steps between validations; 0: never")

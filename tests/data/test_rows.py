@@ -1,13 +1,19 @@
 """Rows of a data set: indexing, location, and what is refused."""
 
+import json
+import os
 import pickle
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from synthetic import learnable_rows, write_data_set
 
 import bosrow
-from bosrow.data import rows as rows_module
+from bosrow.cli import main
 from bosrow.data.rows import open_rows
 from bosrow.errors import DataSetError, OptionError
 
@@ -70,13 +76,105 @@ def test_starts_are_where_bos_stands(data_dir, tokens):
     assert rows.starts(3)[0] == 0
 
 
-def test_many_shards_do_not_need_many_open_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows_module, "MAX_OPEN_SHARDS", 4)
-    rows = open_rows(write_data_set(tmp_path / "data", train_rows=30, shard_rows=1), "train")
-    expected = learnable_rows(30, 17, 61)
-    for _ in range(2):
-        assert np.array_equal(rows[np.arange(30)], expected)
-        assert len(rows._open) == 4
+def python_with_open_files(limit, program, *arguments):
+    """Run a program that may have `limit` files open; what it prints."""
+    shell = ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash"]
+    done = subprocess.run([*shell, sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_all_data_sets_of_a_process_share_one_budget_of_open_files(tmp_path):
+    folders = [write_data_set(tmp_path / str(seed), train_rows=40, shard_rows=1, seed=seed) for seed in range(5)]
+    program = """if True:
+        import os, sys, numpy as np, bosrow
+        splits = [bosrow.open_rows(folder) for folder in sys.argv[1:]]
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(2):
+            read = [rows[np.arange(40)].sum(axis=1) for rows in splits]
+        print(len(os.listdir("/proc/self/fd")) - before)
+        print(*np.concatenate(read))
+        """
+    opened, sums = python_with_open_files(64, program, *folders).splitlines()
+    assert 0 < int(opened) <= 8
+    expected = [learnable_rows(40, 17, 61, seed).sum(axis=1) for seed in range(5)]
+    assert sums.split() == [str(value) for value in np.concatenate(expected)]
+
+
+def test_too_few_descriptors_are_a_fault_of_the_machine(data_dir):
+    program = """if True:
+        import os, sys, bosrow
+        from bosrow.errors import MachineError
+        rows = bosrow.open_rows(sys.argv[1])
+        try:
+            while True:
+                os.open("/dev/null", os.O_RDONLY)
+        except OSError:
+            pass
+        try:
+            rows[0]
+        except MachineError as error:
+            print(error)
+        """
+    said = python_with_open_files(64, program, data_dir)
+    assert re.search(r"train_000000\.bin cannot be read: Too many open files.*raise the limit with ulimit -n", said)
+
+
+def test_documents_come_back_from_more_shards_than_files_may_be_open(tmp_path):
+    texts = [f"document {number} " + "and more " * (number % 9) for number in range(400)]
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    commands = []
+    for policy in ("crop", "keep"):
+        made, again = tmp_path / policy, tmp_path / f"{policy}_again"
+        flags = "--seq_len 8 --workers 0 --shard_rows 4"
+        prepare = f"prepare --data_files {source} --out_dir {made} --policy {policy} --val_fraction 0 {flags}"
+        assert main(prepare.split()) == 0
+        assert len(list(made.glob("*.bin"))) > 64
+        commands += [f"verify {made}", f"inspect {made}"]
+        commands += [f"prepare --from {made} --allow_lossy --out_dir {again} --policy keep {flags}"]
+    program = "import sys; from bosrow.cli import main; print([main(command.split()) for command in sys.argv[1:]])"
+    assert python_with_open_files(64, program, *commands).endswith("[0, 0, 0, 0, 0, 0]\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot drop a file from its cache")
+def test_rows_all_over_a_data_set_cost_the_disk_their_own_pages_alone(tmp_path):
+    folder = write_data_set(tmp_path / "data", train_rows=40_000, seq_len=255, shard_rows=20_000)
+    for shard in folder.glob("*.bin"):
+        with open(shard, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    program = """if True:
+        import sys, numpy as np, bosrow
+        rows = bosrow.open_rows(sys.argv[1])
+        rows[[0, 39_999]]
+        def read_bytes():
+            return next(int(line.split()[1]) for line in open("/proc/self/io") if line.startswith("read_bytes"))
+        before = read_bytes()
+        rows[np.random.default_rng(0).integers(0, len(rows), 200)]
+        print(read_bytes() - before)
+        """
+    read = int(python_with_open_files(64, program, folder))
+    if read == 0:
+        pytest.skip("the temporary files are not on a disk")
+    assert read <= 200 * 2 * 4096  # a row of 512 bytes lies on one page, or two
+
+
+def test_threads_and_forked_processes_read_the_same_rows(data_dir, tokens):
+    rows = open_rows(data_dir, "train")
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda row: rows[[row, 63 - row]], [row % 64 for row in range(2000)]))
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(rows[:], tokens) else 1)
+    assert all(np.array_equal(pair, tokens[[row % 64, 63 - row % 64]]) for row, pair in enumerate(found))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_data_set_made_anew_in_its_place_is_read_as_it_is_now(tmp_path):
+    for seed in (0, 1):
+        folder = write_data_set(tmp_path / "data", seed=seed)
+        assert np.array_equal(open_rows(folder)[:], learnable_rows(64, 17, 61, seed))
 
 
 def test_rows_travel_to_another_process_without_their_maps(data_dir, tokens):
@@ -115,9 +213,6 @@ def test_a_shard_that_changes_while_in_use_is_an_error_and_not_a_crash(data_dir,
 
 
 def test_importing_the_package_and_opening_rows_imports_no_torch(data_dir):
-    import subprocess
-    import sys
-
     program = "import sys, bosrow; bosrow.open_rows(sys.argv[1])[0]; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program, data_dir], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

@@ -1,6 +1,8 @@
 """Token files of other trainers, and our own data sets, as sources: the same rows as from the text."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -62,6 +64,20 @@ def test_token_files_give_the_rows_of_the_text(tmp_path, jsonl, policy, monkeypa
     assert shards(tmp_path / "llmc") == shards(tmp_path / "text")
     assert shards(tmp_path / "flat") == shards(tmp_path / "text")
     assert fingerprint(tmp_path / "flat") == fingerprint(tmp_path / "text")
+
+
+def test_more_token_files_than_may_be_open_are_read_as_one_stream(tmp_path):
+    for number, part in enumerate(np.array_split(BEFORE, 100)):
+        (tmp_path / f"part_{number:03d}.bin").write_bytes(part.astype("<u2").tobytes())
+    (tmp_path / "whole.bin").write_bytes(BEFORE.astype("<u2").tobytes())
+    flags = "--seq_len 16 --policy keep --val_fraction 0"
+    assert prepare("--data_files", tmp_path / "whole.bin", "--out_dir", tmp_path / "whole", *flags.split()) == 0
+    names = " ".join(str(tmp_path / f"part_{number:03d}.bin") for number in range(100))
+    command = (
+        f"{sys.executable} -m bosrow prepare --workers 0 --data_files {names} --out_dir {tmp_path / 'parts'} {flags}"
+    )
+    subprocess.run(["bash", "-c", f"ulimit -n 64; exec {command}"], check=True, stdout=subprocess.PIPE)
+    assert shards(tmp_path / "parts") == shards(tmp_path / "whole")
 
 
 def test_provenance_points_at_the_place_in_the_token_file(tmp_path):

@@ -1,10 +1,15 @@
 """Batches for any trainer: the right tokens, resumable, the same for every number of ranks."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from running import command, start, wait_for_step
 from synthetic import write_data_set
 
 import bosrow
@@ -95,3 +100,96 @@ def test_a_data_set_that_vanishes_is_a_clear_error(tmp_path, num_workers):
         shard.unlink()
     with pytest.raises(DataSetError, match=r"train_00000\d\.bin cannot be read any more"):
         take(batches, 20)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("batch_size", [1, 7, 9, 24, 25, 33, 49, 99])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_every_rank_gets_the_same_number_of_batches_and_what_is_left_out_is_counted(
+    data_dir, world_size, batch_size, epochs
+):
+    named = {"epochs": epochs, "world_size": world_size, "with_meta": True}
+    loaders = [make_dataloader(data_dir, "train", batch_size, 16, rank=rank, **named) for rank in range(world_size)]
+    batches = [list(loader) for loader in loaders]
+    sizes = [[len(x) for x, _, _ in of_rank] for of_rank in batches]
+    assert {len(of_rank) for of_rank in sizes} == {len(loaders[0])}
+    assert all(max(together) - min(together) <= 1 for together in zip(*sizes, strict=True))
+    assert all(0 < size <= batch_size for of_rank in sizes for size in of_rank)
+    positions = sorted(place for of_rank in batches for *_, meta in of_rank for place in meta.positions.tolist())
+    assert positions == list(range(epochs * 100 - loaders[0].rows_left_out))
+    assert loaders[0].rows_left_out < world_size
+
+
+def test_a_loader_without_epochs_has_no_length(data_dir):
+    with pytest.raises(TypeError, match="endless"):
+        len(make_dataloader(data_dir, "train", 4, 16))
+    assert len(make_dataloader(data_dir, "train", 8, 16, epochs=1, start=13)) == 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"rank": 5, "world_size": 2}, "rank is 5 and world_size is 2"),
+        ({"rank": -1, "world_size": 2}, "rank is -1 and world_size is 2"),
+        ({"rank": 0, "world_size": 0}, "rank is 0 and world_size is 0"),
+        ({"rank": 1}, "rank and world_size belong together"),
+        ({"world_size": 0}, "rank and world_size belong together"),
+        ({"start": -1}, "start is -1; a whole number from 0"),
+        ({"start": 26, "epochs": 1}, "start is 26, but there are 25 batches"),
+        ({"epochs": -1}, "epochs is -1; a whole number from 1"),
+        ({"epochs": 0}, "epochs is 0; a whole number from 1"),
+        ({"batch_size": 0}, "batch_size is 0; a whole number from 1"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; a whole number from 1"),
+        ({"batch_size": True}, "batch_size is True; a whole number from 1"),
+        ({"batch_size": "4"}, "batch_size is '4'; a whole number from 1"),
+        ({"seq_len": 16.0}, "seq_len is 16.0; a whole number from 1"),
+        ({"seed": 1.5}, "seed is 1.5; a whole number"),
+        ({"num_workers": -1}, "num_workers is -1; a whole number from 0"),
+        ({"split": "validation"}, "no rows in split 'validation'; it has: train, val"),
+        ({"data_dir": []}, "a folder was required"),
+        ({"data_dir": 5}, "a folder was required"),
+        ({"epochs": 1, "rank": 0, "world_size": 101}, "100 rows to give, fewer than the 101 ranks"),
+    ],
+)
+def test_each_argument_that_cannot_be_used_is_refused_with_its_name(data_dir, argument, message):
+    usual = {"data_dir": data_dir, "split": "train", "batch_size": 4, "seq_len": 16}
+    with pytest.raises(OptionError, match=message):
+        make_dataloader(**usual | argument)
+
+
+ENDS = """
+import sys, psutil
+from bosrow.train import make_dataloader
+batches = iter(make_dataloader(sys.argv[1], "train", 4, 16, num_workers=2))
+for number in range(20):
+    next(batches)
+    if len(sys.argv) > 2 and number == 10:
+        raise RuntimeError("in the loop of the user")
+print("processes", len(psutil.Process().children(recursive=True)))
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_program_that_ends_while_batches_are_read_ends_and_leaves_nothing_behind(data_dir, fails):
+    command = [sys.executable, "-c", ENDS, data_dir, *["fail"] * fails]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # waits for all that hold its output
+    assert done.returncode == fails
+    assert ("in the loop of the user" in done.stderr) if fails else (done.stdout == "processes 0\n"), done.stderr
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_with_workers_that_is_ended_leaves_no_process_behind(data_dir, tmp_path, number, ranks):
+    flags = "--max_train_steps 100000 --num_workers 2 --eval_every 0 --save_every 0 --sample_every 0"
+    process = start(command(data_dir, tmp_path / "run", flags, ranks=ranks))
+    wait_for_step(tmp_path / "run", 3, process)
+    ranks_started = psutil.Process(process.pid).children(recursive=True)
+    assert len(ranks_started) == ranks
+    if ranks and number == signal.SIGKILL:
+        for rank in ranks_started:
+            rank.kill()
+        number = signal.SIGTERM  # to torchrun, which would start them again
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode != 0, output
+    assert not any(rank.is_running() for rank in ranks_started)
