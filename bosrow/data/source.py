@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bosrow.data.options import PrepareOptions
 from bosrow.errors import BadRowError, DataSetError, SourceError
@@ -255,8 +254,9 @@ def _schema(source: Source, index: int) -> pa.Schema:
         from bosrow.data import iterated  # which builds on this module
 
         return iterated.schema_of(source, index)
-    with source.open(source.files[index]) as stream:
-        return pq.ParquetFile(stream).schema_arrow
+    from bosrow.data import parquet_source  # likewise
+
+    return parquet_source.schema_of(source, index)
 
 
 def is_text(kind: pa.DataType) -> bool:
