@@ -92,9 +92,8 @@ def _slices(
 def _decoded(
     stream: BinaryIO, parquet: pq.ParquetFile, group: int, columns: list[str], step: int
 ) -> Iterator[pa.RecordBatch]:
-    """A row group in batches of which a whole number makes `step` rows; the text, the first of `columns`, as large_string."""
-    longest = max(_longest(stream, parquet, group, chunk) for chunk in _chunks(parquet.metadata.row_group(group), columns))
-    rows = min(step, max(1, DECODED_BYTES // max(1, longest)))
+    """A row group in batches, a whole number of which makes `step` rows; the text, first of `columns`, as large_string."""
+    rows = min(step, max(1, DECODED_BYTES // max(1, _longest(stream, parquet, group, columns))))
     while step % rows:
         rows -= 1
     for batch in parquet.iter_batches(rows, row_groups=[group], columns=columns):
@@ -102,20 +101,24 @@ def _decoded(
         yield pa.record_batch({columns[0]: text} | {name: batch.column(name) for name in columns[1:]})
 
 
-def _longest(stream: BinaryIO, parquet: pq.ParquetFile, group: int, chunk: pq.ColumnChunkMetaData) -> int:
-    """A bound on the bytes of a value in `chunk` that takes fewer there than decoded; 0 if none does."""
-    if chunk.physical_type != "BYTE_ARRAY":
-        return 0
-    if "DELTA_BYTE_ARRAY" in chunk.encodings:  # a value goes on from the one before, and has at most what both store
-        return int(chunk.total_uncompressed_size)
-    if not any("DICTIONARY" in encoding for encoding in chunk.encodings):
-        return 0
-    name = chunk.path_in_schema
-    with_dictionary = pq.ParquetFile(stream, metadata=parquet.metadata, read_dictionary=[name])
-    for batch in with_dictionary.iter_batches(1, row_groups=[group], columns=[name]):
-        if isinstance(column := batch.column(0), pa.DictionaryArray):
-            return pc.max(pc.binary_length(column.dictionary)).as_py() or 0
-    return int(chunk.total_uncompressed_size)
+def _longest(stream: BinaryIO, parquet: pq.ParquetFile, group: int, columns: list[str]) -> int:
+    """A bound on the bytes of a value that takes fewer in the row group than decoded; 0 if none does.
+
+    Looks at one row of the same columns that are read afterwards, so that the same bytes are asked for.
+    """
+    chunks = [
+        chunk for chunk in _chunks(parquet.metadata.row_group(group), columns) if chunk.physical_type == "BYTE_ARRAY"
+    ]
+    # Each value goes on from the one before, and so has at most the bytes that are stored of all.
+    bounds = [chunk.total_uncompressed_size for chunk in chunks if "DELTA_BYTE_ARRAY" in chunk.encodings]
+    names = [chunk.path_in_schema for chunk in chunks if any("DICTIONARY" in encoding for encoding in chunk.encodings)]
+    if names:
+        reader = pq.ParquetFile(stream, metadata=parquet.metadata, read_dictionary=names)
+        for batch in reader.iter_batches(1, row_groups=[group], columns=columns):
+            dictionaries = [batch.column(name).dictionary for name in names]
+            bounds += [pc.max(pc.binary_length(values)).as_py() or 0 for values in dictionaries]
+            break
+    return max(bounds, default=0)
 
 
 def _to_stream(batches: list[pa.RecordBatch]) -> bytes:
