@@ -22,7 +22,7 @@ Format = Literal["parquet", "json", "lines", "text", "tokens", "rows", "csv", "a
 ITERATED = ("csv", "arrow", "webdataset")  # that `datasets` reads for us
 # `datasets` builders and what we call them. All others hold no text, or (pandas) run code that a file may hold.
 FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"} | {name: name for name in ITERATED}
-ENDINGS = {".parquet": "parquet", ".bin": "tokens"}
+ENDINGS = {".parquet": "parquet", ".bin": "tokens", ".npy": "tokens"}  # .npy to be refused by name
 ENDINGS |= {".csv": "csv", ".tsv": "csv", ".arrow": "arrow", ".tar": "webdataset"}
 TOKEN_FORMATS = ("tokens", "rows")  # hold ids, not text
 JSON_NAMES = (".jsonl", ".json", ".ndjson")

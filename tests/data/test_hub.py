@@ -74,7 +74,10 @@ def test_plain_text_files_without_a_readme_are_a_data_set(hub: Hub):
 )
 def test_the_last_ending_decides_what_a_file_holds(hub: Hub, name: str, expected: str):
     dataset = "someone/ending-" + name.replace(".", "-")
-    hub.add(dataset, {name: parquet(4), "README.md": f"---\nconfigs:\n- {{config_name: a, data_files: {name}}}\n---".encode()})
+    hub.add(
+        dataset,
+        {name: parquet(4), "README.md": f"---\nconfigs:\n- {{config_name: a, data_files: {name}}}\n---".encode()},
+    )
     assert resolve(dataset).format == expected
 
 

@@ -76,7 +76,9 @@ def test_a_tokenizer_without_an_unknown_token_is_refused_at_the_first_text_that_
 ):
     words = {BOS: 0} | {word: number for number, word in enumerate((*vocabulary, "a<", ">b", "|", "endoftext"), 1)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"a|b| |<.*?>|\w+"), "removed", invert=True)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(
+        tokenizers.Regex(r"a|b| |<.*?>|\w+"), "removed", invert=True
+    )
     tokenizer.add_special_tokens([BOS])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "texts.jsonl").write_text('{"text": "a b c"}\n')
