@@ -1,8 +1,8 @@
 """Standard output and standard error as a command needs them: no terminal and no reader can end its work.
 
 A character that the terminal's encoding lacks (a bar on an ASCII one, a word of a document, a name that is no UTF-8) is
-shown as "?". What nobody reads any more (`bosrow inspect DIR | head -2`, a terminal that was closed) is dropped, and the
-command goes on to its own end and exit status. A disk that is full under `> file` is an error as ever.
+shown as "?". What nobody reads any more (`bosrow inspect DIR | head -2`, a terminal that was closed) is dropped, and
+the command goes on to its own end and exit status. A disk that is full under `> file` is an error as ever.
 """
 
 import errno
@@ -45,7 +45,7 @@ def robust_streams() -> Iterator[None]:
 
 def _robust(stream: Any) -> Any:
     if stream is None:  # closed by who called us
-        return open(os.devnull, "w")  # noqa: SIM115 (it stays open)
+        return open(os.devnull, "w")
     if stream not in (sys.__stdout__, sys.__stderr__):
         return stream
     stream.flush()

@@ -92,7 +92,7 @@ def _slices(
 def _decoded(
     stream: BinaryIO, parquet: pq.ParquetFile, group: int, columns: list[str], step: int
 ) -> Iterator[pa.RecordBatch]:
-    """A row group in batches, a whole number of which makes `step` rows; the text, first of `columns`, as large_string."""
+    """A row group in batches, a whole number of which makes `step` rows; the text, `columns[0]`, as large_string."""
     rows = min(step, max(1, DECODED_BYTES // max(1, _longest(stream, parquet, group, columns))))
     while step % rows:
         rows -= 1

@@ -23,14 +23,11 @@ from bosrow.errors import SourceError
 
 # github.com/karpathy/llm.c, dev/data/data_common.py: 256 int32, of which the first are magic, version, tokens.
 LLMC_MAGIC, LLMC_VERSION, LLMC_HEADER_BYTES = 20240520, 1, 1024
-OTHER_FILES = {
+OTHER_FILES = {  # by beginnings that no ids of GPT-2 are likely to have
     b"\x93NUMPY": "a .npy file of numpy",
     (20240801).to_bytes(4, "little"): "a file of llm.c with 32-bit ids (Llama 3)",
     b"MMIDIDX\0\0": "an index of Megatron",
-    b"PK\3\4": "a zip archive (.npz, or a file of torch)",
-    b"\x1f\x8b": "packed by gzip",
     b"\x28\xb5\x2f\xfd": "packed by zstd",
-    b"PAR1": "a Parquet file",
 }
 LEAST_FOURTHS = 4  # of ids in a row, by which their width is judged
 UNIT_TOKENS = 4 << 20
@@ -84,7 +81,7 @@ def open_tokens(path: str, name: str) -> Tokens:
     if found:
         raise SourceError(
             f"{name} is {found}; little-endian uint16 ids of GPT-2 are required, without a header or with llm.c's "
-            f"({LLMC_MAGIC}): where no id is above 65,535, write them anew by numpy, ids.astype('<u2').tofile('ids.bin')"
+            f"({LLMC_MAGIC}): where no id is above 65,535, write them anew by numpy, ids.astype('<u2').tofile(FILE)"
         )
     return data.view("<u2")
 

@@ -60,7 +60,7 @@ class FileTokenizer:
             (found,) = self._tokenizer.encode_batch_fast([words], add_special_tokens=False)
         except Exception as error:  # tokenizers raises no narrower class
             raise SourceError(
-                f"{TOKENIZER_FILE} has no ids for a text ({first_line(error)}); give a tokenizer that takes every text: "
+                f"{TOKENIZER_FILE} has no ids for a text ({first_line(error)}); give one that takes every text: "
                 "a byte-level one, or one whose vocabulary holds its unknown token (unk_token)"
             ) from None
         ids = np.array(found.ids, np.uint16)
