@@ -18,7 +18,7 @@ from typing import Any
 class _Unread(io.FileIO):
     """A file descriptor that takes everything once its reader has left."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:

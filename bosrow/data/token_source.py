@@ -74,13 +74,13 @@ def open_tokens(path: str, name: str) -> Tokens:
                 f"version {LLMC_VERSION} and as many tokens as announced are required: the file is damaged or cut short"
             )
         return data[LLMC_HEADER_BYTES:].view("<u2")
-    found = next((what for magic, what in OTHER_FILES.items() if head.startswith(magic)), None)
-    if found is None and len(data) % 2:
+    other = next((what for magic, what in OTHER_FILES.items() if head.startswith(magic)), None)
+    if other is None and len(data) % 2:
         raise SourceError(f"{name} has {len(data):,} bytes, which is no whole number of uint16 ids")
-    found = found or _wider(data[: len(data) // 8 * 8][: 2 * SCAN_TOKENS].view("<u2"))
-    if found:
+    other = other or _wider(data[: len(data) // 8 * 8][: 2 * SCAN_TOKENS].view("<u2"))
+    if other:
         raise SourceError(
-            f"{name} is {found}; little-endian uint16 ids of GPT-2 are required, without a header or with llm.c's "
+            f"{name} is {other}; little-endian uint16 ids of GPT-2 are required, without a header or with llm.c's "
             f"({LLMC_MAGIC}): where no id is above 65,535, write them anew by numpy, ids.astype('<u2').tofile(FILE)"
         )
     return data.view("<u2")
