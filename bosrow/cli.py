@@ -4,15 +4,13 @@ Only the verb that was named is imported, so `bosrow --help` takes as long as `i
 """
 
 import importlib
-import io
-import os
-import select
 import sys
 import traceback
 from typing import Any, NamedTuple
 
 from bosrow import __version__
 from bosrow.errors import BosrowError, MachineError, UserError
+from bosrow.output import robust_streams
 
 
 class Verb(NamedTuple):
@@ -125,47 +123,43 @@ def _no_such(name: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return the exit status (docs/design.md: 0 done, 1 machine, 2 user, 75 interrupted)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    for name in ("stdout", "stderr"):  # closed by who called us
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (it stays open)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: names may hold what it cannot encode
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    if not arguments or arguments[0] in ("-h", "--help"):
+    name = arguments[0] if arguments else "--help"
+    with robust_streams():
+        try:
+            try:
+                return _run(name, arguments[1:])
+            finally:
+                sys.stdout.flush()  # a full disk under `> file` shows here
+        except KeyboardInterrupt:
+            return 130  # as shells count it; verbs that have something to save turn the signal into Interrupted
+        except BosrowError as error:
+            return _report(name, error, error.exit_status, debug)
+        except MemoryError:
+            return _report(name, MachineError("out of memory; less is needed with fewer --workers"), 1, debug)
+        except OSError as error:
+            return _report(name, MachineError(_machine_message(error)), 1, debug)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name in ("-h", "--help"):
         print(usage())
         return 0
-    if arguments[0] == "--version":
+    if name == "--version":
         print(f"bosrow {__version__}")
         return 0
-    name = arguments[0]
     if name not in VERBS:
         print(f"bosrow: {_no_such(name)}", file=sys.stderr)
         return 2
-    try:
-        status = _run(name, VERBS[name], arguments[1:])
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        return 130  # as shells count it; verbs that have something to save turn the signal into Interrupted
-    except BosrowError as error:
-        return _report(name, error, error.exit_status, debug)
-    except MemoryError:
-        return _report(name, MachineError("out of memory; less is needed with fewer --workers"), 1, debug)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads_on():
-            return 141  # as shells count `bosrow trace ... | head`
-        return _report(name, MachineError(_machine_message(error)), 1, debug)
-
-
-def _run(name: str, verb: Verb, arguments: list[str]) -> int:
-    from bosrow import flags
-
+    verb = VERBS[name]
     if "--help" in arguments or "-h" in arguments:
         from bosrow.help_page import help_page
 
         print(help_page(load(verb.options), f"bosrow {name}", verb.summary), end="")
         return 0
+    from bosrow import flags
+
     options = flags.parse(load(verb.options), arguments, f"bosrow {name}")
     try:
         run = load(verb.run)
@@ -180,16 +174,6 @@ def load(path: str) -> Any:
     """The object that "module:name" names."""
     module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _nobody_reads_on() -> bool:
-    """Whether standard output is a pipe whose reader has left; then nothing more is written to it, at exit either."""
-    poll = select.poll()
-    poll.register(sys.stdout, select.POLLOUT)
-    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return True
 
 
 def _machine_message(error: OSError) -> str:

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import tenacity
 
-from bosrow.data.compression import without_compression
 from bosrow.data.hub_errors import explained, passing_wait, passing_wait_of_file, reason, refusal
-from bosrow.data.source import WITH_SETTINGS
+from bosrow.data.source import ENDINGS, WITH_SETTINGS
 from bosrow.errors import BosrowError, MachineError, SourceError
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# By the last ending, or the one before an ending of compression, as in .jsonl.gz.
+# `datasets` too goes by the names alone. The last ending that says something decides: .jsonl.gz and x.parquet.jsonl
+# hold lines of JSON, x.jsonl.parquet does not.
 FORMATS = {
     ".parquet": "parquet",
     ".geoparquet": "parquet",
@@ -41,6 +41,7 @@ FORMATS = {
     ".ndjson": "json",
     ".txt": "text",
 }
+KNOWN_ENDINGS = FORMATS.keys() | ENDINGS.keys()
 # Settings a README may give to a builder and that change which text is read; bosrow reads with the defaults.
 READING_SETTINGS = {
     "parquet": ("filters",),
@@ -52,6 +53,7 @@ PATHS_A_REQUEST = 500  # as huggingface_hub itself asks paths-info
 RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
 SILENCE_SECONDS = 30.0  # a connection that says nothing for so long is given up and tried again
 READ_AHEAD_BYTES = 8 << 20
+KEPT_RANGES = 2  # of a Parquet file, since a column's bytes are read twice: text and id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,7 @@ class _RangeFile(io.RawIOBase):
         self.name = f"hf://datasets/{dataset}@{revision}/{path}"
         self.url = hf_hub_url(dataset, path, repo_type="dataset", revision=revision)
         self.position = 0
+        self.latest: list[tuple[int, bytes]] = []  # where the ranges read last begin, and their bytes
         self.size = self._ask_size() if size is None else size
 
     def readable(self) -> bool:
@@ -170,9 +173,19 @@ class _RangeFile(io.RawIOBase):
         end = self.size if size is None or size < 0 else min(self.position + size, self.size)
         if end <= self.position:
             return b""
-        data = self._read_range(self.position, end)
+        data = self._remembered(self.position, end)
+        if data is None:
+            data = self._read_range(self.position, end)
+            self.latest = [*self.latest, (self.position, data)][-KEPT_RANGES:]
         self.position = end
         return data
+
+    def _remembered(self, start: int, end: int) -> bytes | None:
+        """The bytes of a range that was read just now: Parquet's dictionaries are looked at before all is read."""
+        for begin, data in self.latest:
+            if begin <= start and end <= begin + len(data):
+                return data[start - begin : end - begin]
+        return None
 
     def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))
@@ -247,7 +260,7 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
     paths = [_path_inside(dataset, commit, address) for address in splits[split]]
     if not paths:
         raise SourceError(f"{dataset}, config {builder.config.name!r}, split {split!r}, has no files")
-    if builder.name in WITH_SETTINGS:
+    if builder.name in WITH_SETTINGS and not any(_ending(path) in FORMATS for path in paths):
         file_format, settings = builder.name, _reading_settings(dataset, builder.config)
     else:
         file_format, settings = _common_format(dataset, paths), "{}"
@@ -285,7 +298,7 @@ def _builder(dataset: str, config: str | None, commit: str) -> "DatasetBuilder":
 def _common_format(dataset: str, paths: list[str]) -> str:
     formats: dict[str, str] = {}
     for path in paths:
-        file_format = FORMATS.get(PurePosixPath(without_compression(path)).suffix)
+        file_format = FORMATS.get(_ending(path))
         if file_format is None:
             raise SourceError(
                 f"{dataset} holds the file {path}; bosrow reads files that end in {', '.join(FORMATS)}, and data sets "
@@ -295,6 +308,12 @@ def _common_format(dataset: str, paths: list[str]) -> str:
     if len(formats) > 1:
         raise SourceError(f"{dataset} mixes formats in one split, as in {' and '.join(formats.values())}")
     return next(iter(formats))
+
+
+def _ending(path: str) -> str:
+    """The last ending of a file's name that says what it holds; "" if none does."""
+    endings = (ending.lower() for ending in reversed(PurePosixPath(path).suffixes))
+    return next((ending for ending in endings if ending in KNOWN_ENDINGS), "")
 
 
 def _check_reading_settings(dataset: str, file_format: str, config: Any) -> None:

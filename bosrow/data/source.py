@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bosrow.data.compression import unpacked, without_compression
 from bosrow.data.local_files import find_files
@@ -27,7 +26,7 @@ ITERATED = ("arrow", "webdataset")  # that `datasets` reads for us
 WITH_SETTINGS = ("csv", *ITERATED)  # of which a README may say how they are to be read
 # `datasets` builders and what we call them. All others hold no text, or (pandas) run code that a file may hold.
 FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"} | {name: name for name in WITH_SETTINGS}
-ENDINGS = {".parquet": "parquet", ".bin": "tokens", ".txt": "text"}
+ENDINGS = {".parquet": "parquet", ".bin": "tokens", ".npy": "tokens", ".txt": "text"}  # .npy to be refused by name
 ENDINGS |= {".csv": "csv", ".tsv": "csv", ".arrow": "arrow", ".tar": "webdataset"}
 FIRST_LINE_BYTES = 1 << 20  # of a file whose name does not say what it holds
 TOKEN_FORMATS = ("tokens", "rows")  # hold ids, not text
@@ -280,7 +279,6 @@ def _column_problem(source: Source, index: int) -> str | None:
 
 def _schema(source: Source, index: int) -> pa.Schema:
     from bosrow.data import csv_source  # which builds on this module, as the others do
-    from bosrow.data.unit import damage, opened
 
     if source.format == "csv":
         return csv_source.schema_of(source, index)
@@ -288,11 +286,9 @@ def _schema(source: Source, index: int) -> pa.Schema:
         from bosrow.data import iterated  # which imports more than the others need
 
         return iterated.schema_of(source, index)
-    with opened(source, index) as stream:
-        try:
-            return pq.ParquetFile(stream).schema_arrow
-        except (pa.ArrowException, OSError) as error:
-            raise damage("its footer cannot be read", error) from None
+    from bosrow.data import parquet_source  # likewise
+
+    return parquet_source.schema_of(source, index)
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -24,6 +24,13 @@ from bosrow.errors import SourceError
 
 # github.com/karpathy/llm.c, dev/data/data_common.py: 256 int32, of which the first are magic, version, tokens.
 LLMC_MAGIC, LLMC_VERSION, LLMC_HEADER_BYTES = 20240520, 1, 1024
+OTHER_FILES = {  # by beginnings that no ids of GPT-2 are likely to have
+    b"\x93NUMPY": "a .npy file of numpy",
+    (20240801).to_bytes(4, "little"): "a file of llm.c with 32-bit ids (Llama 3)",
+    b"MMIDIDX\0\0": "an index of Megatron",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+}
+LEAST_FOURTHS = 4  # of ids in a row, by which their width is judged
 UNIT_TOKENS = 4 << 20
 SCAN_TOKENS = 1 << 20
 
@@ -68,9 +75,24 @@ def open_tokens(path: str, name: str) -> Tokens:
                 f"version {LLMC_VERSION} and as many tokens as announced are required: the file is damaged or cut short"
             )
         return data[LLMC_HEADER_BYTES:].view("<u2")
-    if len(data) % 2:
+    other = next((what for magic, what in OTHER_FILES.items() if head.startswith(magic)), None)
+    if other is None and len(data) % 2:
         raise SourceError(f"{name} has {len(data):,} bytes, which is no whole number of uint16 ids")
+    other = other or _wider(data[: len(data) // 8 * 8][: 2 * SCAN_TOKENS].view("<u2"))
+    if other:
+        raise SourceError(
+            f"{name} is {other}; little-endian uint16 ids of GPT-2 are required, without a header or with llm.c's "
+            f"({LLMC_MAGIC}): where no id is above 65,535, write them anew by numpy, ids.astype('<u2').tofile(FILE)"
+        )
     return data.view("<u2")
+
+
+def _wider(tokens: Tokens) -> str | None:
+    """What a file seems to be whose ids take more than 16 bits: the upper halves of all of them read as id 0, "!"."""
+    fourths = tokens.reshape(-1, 4)
+    if len(fourths) < LEAST_FOURTHS or fourths[:, [1, 3]].any() or not fourths[:, 0].any():
+        return None
+    return "a file of 64-bit ids" if not fourths[:, 2].any() else "a file of 32-bit ids"
 
 
 def _token_units(source: Source, start: Position) -> Iterator[Unit]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bosrow.data.gigatoken_engine import GigatokenGpt2Tokenizer
 from bosrow.data.manifest import TOKENIZER_FILE, Manifest
 from bosrow.data.tokenizer import VOCABULARY_SHA256, Gpt2Tokenizer, Tokenizer, load_tokenizer, utf8
+from bosrow.data.unit import first_line
 from bosrow.errors import DataSetError, OptionError, SourceError, UserError
 from bosrow.files import parse_json, read_untrusted
 
@@ -51,10 +52,17 @@ class FileTokenizer:
     def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
         """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS.
 
-        Raises UnicodeDecodeError for bytes that are not UTF-8, SourceError if the ids have a BOS among them.
+        Raises UnicodeDecodeError for bytes that are not UTF-8, SourceError for a text that the tokenizer cannot take
+        or to whose ids BOS belongs.
         """
-        data = utf8(text) if isinstance(text, str) else text
-        (found,) = self._tokenizer.encode_batch_fast([str(data, "utf-8")], add_special_tokens=False)
+        words = str(utf8(text) if isinstance(text, str) else text, "utf-8")
+        try:
+            (found,) = self._tokenizer.encode_batch_fast([words], add_special_tokens=False)
+        except Exception as error:  # tokenizers raises no narrower class
+            raise SourceError(
+                f"{TOKENIZER_FILE} has no ids for a text ({first_line(error)}); give one that takes every text: "
+                "a byte-level one, or one whose vocabulary holds its unknown token (unk_token)"
+            ) from None
         ids = np.array(found.ids, np.uint16)
         if self.bos_token_id in ids:
             raise SourceError(

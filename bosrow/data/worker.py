@@ -25,7 +25,7 @@ from bosrow.data.tokenizer import Tokenizer
 from bosrow.data.tokenizer_file import open_tokenizer
 from bosrow.data.unit import Document, Position, Unit
 from bosrow.data.units import documents_of, units_of
-from bosrow.errors import BosrowError, MachineError, SourceError
+from bosrow.errors import BosrowError, DataSetError, MachineError, SourceError
 
 BATCH_BYTES = 1 << 18  # of tokens; below about half of this the cost of a message shows
 DOCUMENT_BYTES = 300  # of a Tokenized and the numbers and strings in it, its tokens not counted
@@ -86,9 +86,15 @@ def _tokenizer_of(task: Task) -> Tokenizer:
 def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
     """Tokenize a unit, leaving out its first `skip` documents (those were taken before an interruption)."""
     tokenizer = _tokenizer_of(task)
+    found = documents_of(task.source, unit)
+    if sum(1 for _ in islice(found, skip)) < skip:  # units have ended elsewhere in another version of bosrow
+        raise DataSetError(
+            f"the preparation stands after document {skip:,} of a part of {task.source.files[unit.start.file].name} "
+            "that holds fewer; go on with the version of bosrow that began it, or start over with --fresh"
+        )
     documents: list[Tokenized] = []
     size = 0
-    for document in islice(documents_of(task.source, unit), skip, None):
+    for document in found:
         documents.append(_tokenize(task, tokenizer, document))
         size += len(documents[-1].tokens)
         if size >= BATCH_BYTES or len(documents) >= task.batch_docs:

@@ -7,12 +7,19 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hub_corpora import FINEWEB, add_fineweb, jsonl, parquet
 from hub_server import TOKEN, Hub, Request
 
 from bosrow.data.hub import open_file, resolve
+from bosrow.data.options import PrepareOptions
+from bosrow.data.source import find_source
+from bosrow.data.unit import Position
+from bosrow.data.units import documents_of, units_of
 
 
 def test_a_config_is_resolved_to_its_files_in_sorted_order_at_the_commit_of_now(hub: Hub):
@@ -59,6 +66,19 @@ def test_plain_text_files_without_a_readme_are_a_data_set(hub: Hub):
     hub.add("someone/plain", {"train.txt": b"a line\n", "test.txt": b"another\n"})
     found = resolve("someone/plain", split="test")
     assert (found.format, [file.path for file in found.files]) == ("text", ["test.txt"])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("x.jsonl.parquet", "parquet"), ("x.csv.parquet", "parquet"), ("x.parquet.jsonl.gz", "json")],
+)
+def test_the_last_ending_decides_what_a_file_holds(hub: Hub, name: str, expected: str):
+    dataset = "someone/ending-" + name.replace(".", "-")
+    hub.add(
+        dataset,
+        {name: parquet(4), "README.md": f"---\nconfigs:\n- {{config_name: a, data_files: {name}}}\n---".encode()},
+    )
+    assert resolve(dataset).format == expected
 
 
 def test_a_revision_keeps_its_files_when_the_branch_moves_on(hub: Hub):
@@ -112,6 +132,21 @@ def test_reading_a_whole_parquet_file_fetches_no_byte_of_a_column_twice(hub: Hub
     with pq.ParquetFile(open_file("someone/whole", commit, "train.parquet"), pre_buffer=False) as parquet_file:
         rows = sum(parquet_file.read_row_group(group).num_rows for group in range(parquet_file.num_row_groups))
     assert rows == 2000
+    assert hub.bytes_served["train.parquet"] <= len(content) + (64 << 10)
+
+
+def test_a_dictionary_that_is_looked_at_first_costs_no_byte_more(hub: Hub):
+    letters = random.Random(3)
+    kinds = [letters.randbytes(500).hex() for _ in range(400)]
+    table = pa.table({"id": [kind[:9] for kind in kinds] * 6, "text": kinds * 6})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=800)
+    content = sink.getvalue()
+    hub.add("someone/dictionaries", {"train.parquet": content})
+    options = PrepareOptions(dataset="someone/dictionaries", id_field="id", out_dir=Path("out"))
+    source = find_source(options)
+    texts = [bytes(one.text).decode() for unit in units_of(source, Position()) for one in documents_of(source, unit)]
+    assert texts == table["text"].to_pylist()
     assert hub.bytes_served["train.parquet"] <= len(content) + (64 << 10)
 
 

@@ -10,7 +10,7 @@ import pytest
 from bosrow.cli import main
 from bosrow.data.lookup import Provenance
 from bosrow.data.rebuild import rebuild
-from bosrow.data.token_source import LLMC_MAGIC
+from bosrow.data.token_source import LLMC_MAGIC, open_tokens
 from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
 
 TEXTS = [f"Document {n} " + "of a few words " * (n * 7 % 41) for n in range(120)] + ["", "x", "long " * 900]
@@ -99,6 +99,11 @@ def test_provenance_points_at_the_place_in_the_token_file(tmp_path):
         (b"\1\2\3", "no whole number of uint16"),
         (np.array([5, 60000, 50256], "<u2").tobytes(), "id 60000 at token 1 is not in GPT-2's vocabulary"),
         (b"", "not one full row"),
+        (AFTER.astype("<i4").tobytes(), "is a file of 32-bit ids"),
+        (BEFORE.astype("<u4").tobytes(), "is a file of 32-bit ids"),
+        (AFTER.astype("<i8").tobytes(), "is a file of 64-bit ids"),
+        (b"\x93NUMPY" + bytes(200), "is a .npy file of numpy"),
+        (np.array([20240801, 7, 9], "<i4").tobytes() + bytes(1012), "llm.c with 32-bit ids"),
     ],
 )
 def test_a_wrong_token_file_is_refused(tmp_path, capsys, data, message):
@@ -106,6 +111,13 @@ def test_a_wrong_token_file_is_refused(tmp_path, capsys, data, message):
     assert prepare("--data_files", tmp_path / "a.bin", "--out_dir", tmp_path / "out", "--seq_len", 64) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out" / "meta.json").exists()
+
+
+@pytest.mark.parametrize("text", ["a,b,c,d,e,f,g," * 9, "! ! ! ! ! ! ! !" * 9, "!!!!" * 99, "x"])
+def test_a_sound_file_of_16_bit_ids_is_never_taken_for_a_wider_one(tmp_path, text):
+    tokens = [*load_tokenizer().encode(text).tolist(), END_OF_TEXT]
+    np.array(tokens, "<u2").tofile(tmp_path / "a.bin")
+    assert open_tokens(str(tmp_path / "a.bin"), "a.bin").tolist() == tokens
 
 
 @pytest.mark.parametrize("store", ["keep", "stream"])

@@ -70,6 +70,23 @@ def test_a_tokenizer_whose_bos_is_an_ordinary_word_is_refused(tmp_path):
         open_tokenizer(str(path)).encode("e e")
 
 
+@pytest.mark.parametrize("vocabulary", ["x", "ab"])  # at the start, or at the first text with another word
+def test_a_tokenizer_without_an_unknown_token_is_refused_at_the_first_text_that_it_cannot_take(
+    tmp_path, capsys, vocabulary
+):
+    words = {BOS: 0} | {word: number for number, word in enumerate((*vocabulary, "a<", ">b", "|", "endoftext"), 1)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(
+        tokenizers.Regex(r"a|b| |<.*?>|\w+"), "removed", invert=True
+    )
+    tokenizer.add_special_tokens([BOS])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "texts.jsonl").write_text('{"text": "a b c"}\n')
+    files = ["--data_files", str(tmp_path / "texts.jsonl"), "--out_dir", str(tmp_path / "out")]
+    assert main(["prepare", *files, "--tokenizer", str(tmp_path), "--workers", "0"]) == 2
+    assert "tokenizer.json has no ids for a text" in capsys.readouterr().err
+
+
 def test_what_is_no_tokenizer_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(OptionError, match=r"no tokenizer\.json"):

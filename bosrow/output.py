@@ -1,0 +1,58 @@
+"""Standard output and standard error as a command needs them: no terminal and no reader can end its work.
+
+A character that the terminal's encoding lacks (a bar on an ASCII one, a word of a document, a name that is no UTF-8) is
+shown as "?". What nobody reads any more (`bosrow inspect DIR | head -2`, a terminal that was closed) is dropped, and
+the command goes on to its own end and exit status. A disk that is full under `> file` is an error as ever.
+"""
+
+import errno
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class _Unread(io.FileIO):
+    """A file descriptor that takes everything once its reader has left."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            closed_terminal = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
+            if not (isinstance(error, ConnectionError) or closed_terminal):
+                error.filename = "standard output" if self.fileno() == 1 else "standard error"
+                raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        return memoryview(data).nbytes
+
+
+@contextmanager
+def robust_streams() -> Iterator[None]:
+    """While this lasts, sys.stdout and sys.stderr are such streams, unless somebody has replaced them already."""
+    former = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_robust(stream) for stream in former)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = former
+
+
+def _robust(stream: Any) -> Any:
+    if stream is None:  # closed by who called us
+        return open(os.devnull, "w")
+    if stream not in (sys.__stdout__, sys.__stderr__):
+        return stream
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Unread(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="backslashreplace" if stream is sys.__stderr__ else "replace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
