@@ -22,15 +22,20 @@ class TrainOptions(TrainingEvaluationOptions):
     resume: Literal["auto", "off"] = option(
         "auto", help="auto: go on from the newest valid checkpoint of the run folder"
     )
+    extend: bool = option(
+        False,
+        help="go on from the finished run of --run_dir to a larger --max_train_steps: moments kept, the learning rate "
+        "warmed up anew from 0 to --learning_rate within --warmup_iters steps, then a cosine to the new end",
+    )
     init_from: Path | None = option(None, help="start from the weights of a GPT-2 folder in Hugging Face's format")
-    seed: int = option(42, help="of the initial weights and of the order of rows")
+    seed: int = option(42, help="of the initial weights and of the order of rows; less than 2^64")
 
     seq_len: int = option(1024, help="tokens predicted in a row; the data set's own")
     total_batch_tokens: int = option(491520, help="tokens of one optimizer step, over all ranks")
     micro_batch_size: int = option(10, help="rows at once on one device, at most")
     max_train_steps: int = option(20000, help="optimizer steps")
 
-    vocab_size: int | None = option(None, help="words the model knows (default: the data set's, 50257 for GPT-2)")
+    vocab_size: int | None = option(None, help="ids the model knows (default: the data set's, 50257 for GPT-2)")
     n_embd: int = option(768, help="width of the model")
     n_head: int = option(12, help="attention heads of a layer")
     n_layer: int = option(12, help="layers")
@@ -76,6 +81,8 @@ class TrainOptions(TrainingEvaluationOptions):
         for name in NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise OptionError(f"--{name} is {getattr(self, name)}; 0 or more is required")
+        if self.seed > MAX_SEED:
+            raise OptionError(f"--seed is {self.seed}; at most {MAX_SEED} (2^64 - 1) is possible")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise OptionError(f"--{name} is {getattr(self, name)}; 0 or more and less than 1 is required")
@@ -94,6 +101,7 @@ class ExportOptions:
     )
 
 
+MAX_SEED = 2**64 - 1  # what torch's generators take
 POSITIVE = (
     *("seq_len", "total_batch_tokens", "micro_batch_size", "max_train_steps"),
     *("n_embd", "n_head", "n_layer", "learning_rate", "timeout_seconds"),

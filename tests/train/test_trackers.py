@@ -4,7 +4,7 @@ import shutil
 import sys
 
 import pytest
-from running import scalars, train_here
+from running import before_call, scalars, train_here
 
 FLAGS = "--max_train_steps 6 --save_every 4 --eval_every 3 --exposure_every 0"
 
@@ -31,6 +31,33 @@ def test_weights_and_biases_gets_a_run_that_a_resume_goes_on_with(data_dir, tmp_
     for file in files:
         for name in (b"packing", b"scalars/train_loss_opt_step_mean", b"val_loss/val_loss", b"total_batch_tokens"):
             assert name in file.read_bytes()
+
+
+def test_weights_and_biases_without_a_key_is_told_in_a_line_and_the_run_goes_on(data_dir, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("wandb")
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert train_here(data_dir, tmp_path / "run", f"{FLAGS} --wandb packing") == 0
+    printed = capfd.readouterr()
+    assert "warning: no wandb from here on: " in printed.out
+    assert "API key" in printed.out
+    assert "Traceback" not in printed.out + printed.err
+    assert len(scalars(tmp_path / "run", "scalars")) == 6
+
+
+def test_a_tracker_that_fails_later_is_told_once_and_the_run_goes_on(data_dir, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("tensorboard")
+
+    def closed():
+        raise OSError("no space left\non device")
+
+    with before_call(monkeypatch, "trackers.numbers", 3, closed):
+        assert train_here(data_dir, tmp_path, f"{FLAGS} --tensorboard") == 0
+    told = "warning: no tensorboard from here on: no space left on device; scalars.jsonl has every number"
+    assert capsys.readouterr().out.count(told) == 1
+    assert len(scalars(tmp_path, "scalars")) == 6
 
 
 @pytest.mark.parametrize(("package", "flag"), [("tensorboard", "--tensorboard"), ("wandb", "--wandb packing")])
