@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+import time
 
 import pytest
 from running import before_call, command, run, scalars, train_here
@@ -31,6 +32,8 @@ def test_weights_and_biases_gets_a_run_that_a_resume_goes_on_with(data_dir, tmp_
     files = list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
     assert len({file.name for file in files}) == 1  # the same run id
     for file in files:
+        while file.stat().st_size < 1000:  # its own process may still be writing
+            time.sleep(0.05)
         for name in (b"packing", b"scalars/train_loss_opt_step_mean", b"val_loss/val_loss", b"total_batch_tokens"):
             assert name in file.read_bytes()
 
