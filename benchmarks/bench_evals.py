@@ -102,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     network, config = load_model(options.model)
-    tokenizer = tokenizer_of(Path(options.model), config.vocab_size, None)
+    tokenizer = tokenizer_of(Path(options.model), config, None)
     report: dict = {"benchmark": "evals", "model": options.model, "parameters": config.parameters, "tasks": {}}
     print(f"{'task':<12}{'items':>8}{'bosrow s':>20}{'harness s':>20}{'ratio':>8}{'same':>9}{'largest diff':>14}")
     for task in options.tasks.split(","):

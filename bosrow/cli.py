@@ -23,6 +23,8 @@ class Verb(NamedTuple):
     extra: str | None = None  # what `pip install 'bosrow[...]'` has to add for this verb
 
 
+WATCHED = ("prepare", "train", "ab")  # verbs whose output shows how work goes on; others print what was asked for
+
 ABOUT = "Turn text into training rows that start where documents start; train GPT-2."
 
 # In the order in which a person meets them.
@@ -126,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     name = arguments[0] if arguments else "--help"
-    with robust_streams():
+    with robust_streams(watched=name in WATCHED):
         try:
             try:
                 return _run(name, arguments[1:])

@@ -1,4 +1,4 @@
-"""Signals that end a preparation in good order: Ctrl-C, SIGTERM, SIGHUP, and SIGUSR1, Slurm's usual warning.
+"""Signals that end a preparation or a training in good order: Ctrl-C, SIGTERM, SIGHUP, and SIGUSR1, Slurm's warning.
 
 (`sbatch --signal=USR1@120` has Slurm send it two minutes before the time is up.) The first signal is noted, or
 raised at once where waiting can be broken off without harm. The second, a second or more later, leaves at once:
@@ -30,6 +30,11 @@ class Stop:
         self._number: signal.Signals | None = None
         self._arrived = 0.0
         self._waiting = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has arrived."""
+        return self._number is not None
 
     @property
     def name(self) -> str:

@@ -1,30 +1,32 @@
 """Benchmarks of language inside a training run, called on all ranks after a step.
 
-Promise: whatever a benchmark lacks (no network, no such data) is told once, before the first step, on every rank
-alike, and training goes on without it; a local path that was given and cannot be used stops the run instead. Cost:
-the items in memory; no rank waits for another except for the sum of the scores.
+Promise: a benchmark whose items cannot be had from the Hub is told in a line, and training goes on without it; a local
+path that was given and cannot be used stops the run instead, before the first step. A stop that is asked for on any
+rank breaks off an evaluation between two batches, on all ranks, before anything of it is recorded. Cost: the items in
+memory; no rank waits for another except for the sum of the scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from bosrow.data.manifest import Manifest
+from bosrow.data.stopping import Stopped
 from bosrow.data.tokenizer_file import dataset_tokenizer
-from bosrow.errors import DataSetError, UserError
+from bosrow.errors import DataSetError
 from bosrow.evals import ewok
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
 from bosrow.evals.bits_per_byte import Document, bits_per_byte
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import benchmark_of, load
+from bosrow.evals.from_hub import ItemsFromHub
 from bosrow.evals.heldout import heldout_documents
 from bosrow.evals.items import Item
 from bosrow.evals.options import TrainingEvaluationOptions
 from bosrow.evals.plots import Point, draw_over_steps
 from bosrow.evals.report import within, without_nan
-from bosrow.evals.scoring import TransformerModel, rank, sum_over_ranks, world_size
+from bosrow.evals.scoring import Batch, TransformerModel, any_rank, rank
 
 HELLASWAG_METRICS = "hellaswag_metrics.jsonl"
 EWOK_ITEMS = "ewok_items.jsonl"
@@ -49,7 +51,8 @@ class Records(Protocol):
 class TrainingEvaluations:
     """What is evaluated in a run, and when. Made on all ranks, after they have joined and before the first step.
 
-    `data_dir` holds the data set that is trained on, `note` says a line to the person who watches.
+    `data_dir` holds the data set that is trained on, `note` says a line to the person who watches, `stop_asked` is
+    looked at before each batch.
     """
 
     def __init__(
@@ -59,11 +62,15 @@ class TrainingEvaluations:
         manifest: Manifest,
         device: torch.device,
         note: Callable[[str], None],
+        stop_asked: Callable[[], bool],
     ) -> None:
         self.options = options
         self.note = note
+        self._stop_asked = stop_asked
+        self._broken_off = False
         self._device = device
         self.benchmarks: dict[str, tuple[Benchmark, list[Item]]] = {}
+        self._coming: ItemsFromHub | None = None  # of HellaSwag
         self.documents: list[Document] = []
         asked = (options.hellaswag_data, options.ewok_data, options.heldout)
         try:
@@ -74,35 +81,30 @@ class TrainingEvaluations:
             if options.hellaswag_every and rank() == 0:
                 note(f"no hellaswag in this run: {error}")
             return
-        if options.hellaswag_every:
-            self._load("hellaswag", options.hellaswag_data is not None)
+        if options.hellaswag_every and options.hellaswag_data is None:
+            self._coming = ItemsFromHub("hellaswag", options, device, note)
+        elif options.hellaswag_every:
+            self.benchmarks["hellaswag"] = load("hellaswag", options)
         if options.ewok_every and options.ewok_data is not None:
-            self._load("ewok", True)
+            self.benchmarks["ewok"] = load("ewok", options)
         if options.heldout_every and options.heldout is not None:
             held_out = heldout_documents(options.heldout, options.heldout_max_documents)
             self.documents = held_out.for_model(self.tokenizer)
 
-    def _load(self, name: str, required: bool) -> None:
-        problem: UserError | None = None
-        try:
-            found = load(name, self.options)
-        except UserError as error:
-            if required:
-                raise
-            problem = error
-        absent = sum_over_ranks(np.array([float(problem is not None)]), self._device)[0]
-        if not absent:
-            self.benchmarks[name] = found
-        elif rank() == 0:
-            reason = problem or f"{int(absent)} of {world_size()} ranks could not read it"
-            self.note(f"no {name} in this run: {reason}; or turn it off with --{name}_every 0")
+    def wait(self, step: int, *, last: bool) -> None:
+        """Return when what is due after `step` is at hand; called on all ranks. Raises Stopped if a stop is asked."""
+        if self._coming is not None and _due(self.options.hellaswag_every, step, last):
+            items = self._coming.wait(self._stop_asked)
+            self._coming = None
+            if items:
+                self.benchmarks["hellaswag"] = benchmark_of("hellaswag", self.options), items
 
     def run(
         self, network: Any, step: int, *, last: bool, dtype: torch.dtype, records: Records | None
     ) -> dict[str, Any]:
-        """Evaluate `network` on what is due after `step`; called on all ranks, the main one with `records`.
+        """Evaluate `network` on what is due after `step`, after `wait`; on all ranks, the main one with `records`.
 
-        Returns what step_metrics.json has of it: nothing if nothing is due.
+        Returns what step_metrics.json has of it: nothing if nothing is due. Raises Stopped if a stop is asked.
         """
         options = self.options
         model = TransformerModel(network, autocast=dtype if dtype == torch.bfloat16 else None)
@@ -121,7 +123,29 @@ class TrainingEvaluations:
 
     def _score(self, model: TransformerModel, name: str, batch_size: int) -> Outcome:
         benchmark, items = self.benchmarks[name]
-        return evaluate(model, self.tokenizer, benchmark, items, bos=benchmark.bos, batch_size=batch_size)
+        outcome = evaluate(
+            model,
+            self.tokenizer,
+            benchmark,
+            items,
+            bos=benchmark.bos,
+            batch_size=batch_size,
+            track=self._until_a_stop,
+        )
+        self._require_whole()
+        return outcome
+
+    def _until_a_stop(self, batches: list[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self._broken_off |= self._stop_asked()
+            if self._broken_off:
+                return
+            yield batch
+
+    def _require_whole(self) -> None:
+        """Raise Stopped, on every rank, if one of them has left out a batch."""
+        if any_rank(self._broken_off, self._device):
+            raise Stopped
 
     def _hellaswag(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
         options = self.options
@@ -178,8 +202,13 @@ class TrainingEvaluations:
 
     def _bits_per_byte(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
         scores = bits_per_byte(
-            model, self.documents, self.tokenizer.bos_token_id, batch_size=self.options.hellaswag_batch_size
+            model,
+            self.documents,
+            self.tokenizer.bos_token_id,
+            batch_size=self.options.hellaswag_batch_size,
+            track=self._until_a_stop,
         )
+        self._require_whole()
         values = without_nan(scores.result)
         if records is not None:
             records.scalars("bits_per_byte", step, values)

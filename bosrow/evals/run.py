@@ -66,9 +66,7 @@ def evaluate_checkpoints(options: EvalOptions) -> None:
 
 def _evaluate_all(options: EvalOptions) -> None:
     with joined_world(options.device, TIMEOUT_SECONDS) as world:
-        tokenizers = [
-            tokenizer_of(path, read_config(path).vocab_size, options.tokenizer) for path in options.checkpoints
-        ]
+        tokenizers = [tokenizer_of(path, read_config(path), options.tokenizer) for path in options.checkpoints]
         material = read_material(options)
         names = distinct_names(options.checkpoints)
         evaluated = []

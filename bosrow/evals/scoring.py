@@ -303,6 +303,24 @@ def sum_over_ranks(values: npt.NDArray[np.float64], device: torch.device) -> npt
     return total.cpu().numpy()
 
 
+def any_rank(value: bool, device: torch.device) -> bool:
+    """Whether it is true on any rank."""
+    return bool(sum_over_ranks(np.array([float(value)]), device)[0])
+
+
+def bytes_from_main(data: bytes, device: torch.device) -> bytes:
+    """The main rank's `data` (at least one byte), on every rank."""
+    if world_size() == 1:
+        return data
+    size = torch.tensor(len(data), device=device)
+    torch.distributed.broadcast(size, src=0)
+    shared = torch.empty(int(size), dtype=torch.uint8, device=device)
+    if rank() == 0:
+        shared.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    torch.distributed.broadcast(shared, src=0)
+    return shared.cpu().numpy().tobytes()
+
+
 class TransformerModel:
     """A GPT-2 with `transformer` (tokens to states) and an output layer tied to `transformer.wte`.
 

@@ -1,6 +1,7 @@
 """The tokenizer of a model folder: its own tokenizer.json, or GPT-2's where the vocabulary is GPT-2's.
 
-Promise: text cannot forge a special token, and a model never sees an id beyond its vocabulary.
+Promise: text cannot forge a special token, and a model never sees an id beyond its vocabulary. A model may know more
+ids than there are words (`--vocab_size 50304`).
 """
 
 import json
@@ -8,25 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.data.manifest import TOKENIZER_FILE
-from bosrow.data.tokenizer import Tokenizer, load_tokenizer
+from bosrow.data.tokenizer import END_OF_TEXT, Tokenizer, load_tokenizer
 from bosrow.data.tokenizer_file import FileTokenizer, open_tokenizer
 from bosrow.errors import DataSetError, UserError
 from bosrow.files import parse_json, read_untrusted
+from bosrow.train.model import ModelConfig
 
 GPT2_VOCAB_SIZE = 50257
 
 
-def tokenizer_of(folder: Path, vocab_size: int, asked: str | None) -> Tokenizer:
+def has_gpt2_words(config: ModelConfig) -> bool:
+    """Whether a model without a tokenizer of its own reads GPT-2's ids: as many, or padded with ids of no word."""
+    padded = config.vocab_size > GPT2_VOCAB_SIZE and config.bos_token_id == END_OF_TEXT
+    return config.vocab_size == GPT2_VOCAB_SIZE or padded
+
+
+def tokenizer_of(folder: Path, config: ModelConfig, asked: str | None) -> Tokenizer:
     """The tokenizer for the model in `folder`: the one asked for, else the folder's own, else GPT-2's.
 
     Raises UserError if there is none, or if it makes ids that the model does not know.
     """
     tokenizer: Tokenizer
+    vocab_size = config.vocab_size
     if asked is not None:
         tokenizer = open_tokenizer(asked)
     elif (folder / TOKENIZER_FILE).is_file():
         tokenizer = FileTokenizer((folder / TOKENIZER_FILE).resolve(), bos_token_id=_bos_token_id(folder))
-    elif vocab_size == GPT2_VOCAB_SIZE:
+    elif has_gpt2_words(config):
         tokenizer = load_tokenizer()
     else:
         raise UserError(

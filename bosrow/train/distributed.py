@@ -5,13 +5,10 @@ and a rank that dies or hangs ends the others with a message instead of blocking
 """
 
 import os
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -79,11 +76,15 @@ def joined_world(device: str, timeout_seconds: float) -> Iterator[World]:
     if size == 1:
         yield world
         return
-    if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
         raise OptionError(
-            f"this is rank {rank} of {size}, but torchrun did not start it; start several ranks with torchrun "
+            f"this is rank {rank} of {size}, but {missing[0]} is not set; start several ranks with torchrun "
             "(under Slurm: srun --ntasks-per-node=1 torchrun ...), or set RANK=0 WORLD_SIZE=1 for a run of its own"
         )
+    port = os.environ["MASTER_PORT"]
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise OptionError(f"MASTER_PORT is {port!r}; a port from 1 to 65535 is required")
     timeout = timedelta(seconds=timeout_seconds)
     try:
         store = store_of_this_start(rank, size, timeout)
@@ -97,6 +98,11 @@ def joined_world(device: str, timeout_seconds: float) -> Iterator[World]:
         )
         yield world
     except RuntimeError as error:
+        if "EADDRINUSE" in str(error):
+            raise MachineError(
+                f"rank {rank} of {size}: MASTER_PORT {port} is in use by another process of this machine; "
+                "give another one (torchrun --master-port), or let torchrun choose with --standalone"
+            ) from error
         if not _is_lost_peer(error):
             raise
         raise MachineError(
@@ -115,36 +121,3 @@ def _is_lost_peer(error: RuntimeError) -> bool:
         return True
     text = str(error).lower()
     return any(sign in text for sign in ("gloo", "nccl", "connection closed", "connection reset", "timed out"))
-
-
-class StopRequest:
-    """Ctrl-C and SIGTERM ask for a stop at the end of the step; a second one, a second later, leaves at once.
-
-    (torchrun passes on the Ctrl-C that its ranks have received already, so a repetition within a second is no second
-    signal.)
-    """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self._first = 0.0
-
-    @property
-    def asked(self) -> bool:
-        """Whether a signal has arrived."""
-        return self._first > 0
-
-    def __enter__(self) -> "StopRequest":
-        self._former = {number: signal.signal(number, self._arrived) for number in self.SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if not self._first:
-            self._first = now
-        elif now - self._first > 1:
-            os._exit(128 + number)

@@ -1,8 +1,9 @@
 """`bosrow export`: a checkpoint as a folder that transformers, and whatever reads its format, loads offline.
 
 Promise: the checkpoint's checksums hold, its config and weights are copied byte for byte, and the tokenizer goes with
-them; the folder appears whole or not at all; nothing that is there is overwritten. Cost: reading and writing the
-weights once.
+them. Ids beyond the tokenizer's words (of `--vocab_size 50304`) stay, so that all scores do, and transformers' generate
+is told never to draw them. The folder appears whole or not at all; nothing that is there is overwritten. Cost: reading
+and writing the weights once.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any
 
 from bosrow.data.manifest import TOKENIZER_FILE
 from bosrow.errors import OptionError, UserError
+from bosrow.evals.tokenizer_file import GPT2_VOCAB_SIZE, has_gpt2_words
 from bosrow.files import parse_json, read_untrusted, replace_file, replace_with, sync_folder
 from bosrow.train.checkpoint import NAME, newest_valid, read_state
 from bosrow.train.model import ModelConfig
@@ -20,7 +22,7 @@ from bosrow.train.options import ExportOptions
 from bosrow.train.pretrained import CONFIG, WEIGHTS, read_config
 from bosrow.train.tokenizer_files import gpt2_tokenizer_files
 
-GPT2_VOCAB_SIZE = 50257
+GENERATION_CONFIG = "generation_config.json"
 
 
 def export(options: ExportOptions) -> None:
@@ -29,7 +31,9 @@ def export(options: ExportOptions) -> None:
     if out_dir.exists():
         raise OptionError(f"--out_dir {out_dir} exists already; remove it, or name another folder")
     config = read_config(checkpoint)
-    files = _tokenizer_files(options.tokenizer, checkpoint, config)
+    files, words = _tokenizer_files(options.tokenizer, checkpoint, config)
+    if config.vocab_size > words:
+        files[GENERATION_CONFIG] = _generation_config(config, words)
     unfinished = out_dir.with_name(f".unfinished_{out_dir.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -60,24 +64,42 @@ def _chosen(path: Path) -> Path:
     return newest
 
 
-def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) -> dict[str, bytes]:
-    """The tokenizer's files by name: of the one given, the checkpoint's own, or GPT-2's for GPT-2's vocabulary."""
+def _generation_config(config: ModelConfig, words: int) -> bytes:
+    """What transformers' generate goes by for a model that knows more ids than there are words."""
+    bos = config.bos_token_id
+    settings = {"bos_token_id": bos, "eos_token_id": bos, "suppress_tokens": [*range(words, config.vocab_size)]}
+    return json.dumps(settings).encode() + b"\n"
+
+
+def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) -> tuple[dict[str, bytes], int]:
+    """The tokenizer's files by name, and how many ids it has: of the one given, the checkpoint's own, or GPT-2's."""
     own = checkpoint / TOKENIZER_FILE  # which a checkpoint has unless its vocabulary is GPT-2's
     if asked is not None or own.is_file():
         content = read_untrusted(asked or own)
-        bos = _name_of(config.bos_token_id, parse_json(content, str(asked or own)))
+        tokenizer = parse_json(content, str(asked or own))
+        bos = _name_of(config.bos_token_id, tokenizer)
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": config.seq_len,
             **({} if bos is None else {"bos_token": bos, "eos_token": bos}),  # transformers has them from nowhere else
         }
-        return {TOKENIZER_FILE: content, "tokenizer_config.json": json.dumps(settings).encode() + b"\n"}
-    if config.vocab_size != GPT2_VOCAB_SIZE:
+        files = {TOKENIZER_FILE: content, "tokenizer_config.json": json.dumps(settings).encode() + b"\n"}
+        return files, _words(tokenizer)
+    if not has_gpt2_words(config):
         raise OptionError(
             f"{checkpoint} knows {config.vocab_size:,} words, GPT-2's tokenizer has {GPT2_VOCAB_SIZE:,}; "
             "name the tokenizer.json that it was trained with by --tokenizer"
         )
-    return gpt2_tokenizer_files(config.seq_len)
+    return gpt2_tokenizer_files(config.seq_len), GPT2_VOCAB_SIZE
+
+
+def _words(tokenizer: dict[str, Any]) -> int:
+    """One more than the largest id of a tokenizer.json, with ids in an object or in order in a list."""
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else [*range(len(vocabulary or []))]
+    ids += [token.get("id") for token in added or [] if isinstance(token, dict)]
+    return 1 + max((found for found in ids if type(found) is int), default=-1)
 
 
 def _name_of(token_id: int, tokenizer: dict[str, Any]) -> str | None:

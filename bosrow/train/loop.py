@@ -15,17 +15,14 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from bosrow.data.manifest import TOKENIZER_FILE
-from bosrow.data.mixture import MixedRows
-from bosrow.data.row_text import printable
-from bosrow.data.rows import Rows
+from bosrow.data.stopping import Stop, Stopped, caught_signals
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError, UserError
-from bosrow.evals.in_training import TrainingEvaluations
 from bosrow.lock import Hold, folder_lock
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, RunState
-from bosrow.train.curve import draw_curve
 from bosrow.train.device import peak_flops
-from bosrow.train.distributed import StopRequest, World, joined_world
+from bosrow.train.distributed import World, joined_world
+from bosrow.train.evaluations import Evaluations
 from bosrow.train.feed import fed
 from bosrow.train.loader import Batches, BatchLoader, BatchMeta
 from bosrow.train.memory import attempt_step, fitting_plan
@@ -34,21 +31,10 @@ from bosrow.train.optimizer import StepResult, make_optimizer, optimizer_step
 from bosrow.train.options import TrainOptions
 from bosrow.train.pretrained import load_weights
 from bosrow.train.progress import Progress
-from bosrow.train.run_folder import EXPOSURES, RUN_CONFIG, SAMPLES, SCALARS, RunFolder
-from bosrow.train.samples import sample_text
-from bosrow.train.schedule import learning_rate
+from bosrow.train.run_folder import EXPOSURES, RUN_CONFIG, SCALARS, RunFolder
+from bosrow.train.schedule import is_due
 from bosrow.train.setup import Setup
-from bosrow.train.trackers import open_trackers
-from bosrow.train.validation import validation_loss
-
-# Entries of step_metrics.json and the fields of scalars.jsonl that they repeat.
-STEP_METRICS = {
-    "train_loss_last": "train_loss_raw_last",
-    "lr": "lr_before_step",
-    "grad_norm_l2": "grad_norm_l2_preclip",
-    "param_norm_l2": "param_norm_l2",
-    "tokens_seen_global_approx": "tokens_seen_global_approx",
-}
+from bosrow.train.trackers import Trackers
 
 
 def train(options: TrainOptions) -> None:
@@ -60,7 +46,7 @@ def train(options: TrainOptions) -> None:
                 print(run.setup.summary(run.plan))
             return
         with ExitStack() as stack:
-            stop = stack.enter_context(StopRequest())
+            stop = stack.enter_context(caught_signals())
             if world.is_main:
                 run.folder.path.mkdir(parents=True, exist_ok=True)
                 run.hold = stack.enter_context(folder_lock(run.folder.path))
@@ -77,10 +63,11 @@ class Run:
         self.plan = self.setup.plan
         self.folder = RunFolder(self.setup.run_dir)
         self.state = RunState()
+        self.saved_step = -1  # of the newest checkpoint
         self.hold: Hold | None = None  # the main rank's, of the folder
 
-    def go(self, stop: StopRequest) -> None:
-        """Train from the newest checkpoint to the last step, or until `stop`."""
+    def go(self, stop: Stop) -> None:
+        """Train from the newest checkpoint to the last step. Raises Interrupted at a `stop`, after a checkpoint."""
         self._require_same_data()
         model = GPT2(self.setup.config, seed=self.options.seed, recompute=self.options.activation_checkpointing)
         if self.options.init_from is not None:
@@ -99,17 +86,21 @@ class Run:
             trained = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
         self._say(self.setup.summary(self.plan))
         with ExitStack() as stack:
-            if self.world.is_main:
-                self._open_records(stack)
             self.progress = stack.enter_context(self._progress())
-            self.benchmarks = TrainingEvaluations(
-                self.options, self.setup.data.data_dir, self.setup.data.manifest, self.world.device, self.progress.note
+            if self.world.is_main:
+                with self.progress.not_counted():
+                    self._open_records(stack)
+            self.evaluations = Evaluations(
+                self.setup, self.plan, self.model, self.folder, self.progress, lambda: stop.asked
             )
-            if not self.state.evaluated:
-                self._evaluate()
-                if self.state.step == self.options.max_train_steps and self.options.save_every:
-                    self._save("final")
-            self._train(trained, stop)
+            try:
+                if not self.state.evaluated:
+                    self._evaluate()
+                    if self.setup.schedule.ends_at(self.state.step) and self.options.save_every:
+                        self._save("final")
+                self._train(trained, stop)
+            except Stopped:
+                self._interrupted()
 
     def _require_same_data(self) -> None:
         """All ranks must read the same data set, which may be a copy on each machine."""
@@ -156,6 +147,7 @@ class Run:
             _, bound_to = checkpoint.read_state(folder, check_files=False)
             checkpoint.require_same_identity(folder, self.setup.identity, bound_to)
             self.state = checkpoint.load_checkpoint(folder, self.model, self.optimizer)
+            self.saved_step = step
             self._say(f"going on from {folder}")
             if self.world.is_main:
                 checkpoint.set_newer_aside(folder)
@@ -180,9 +172,8 @@ class Run:
         """config.json and, where asked for, trackers that are closed with `stack`; on the main rank."""
         config = self.setup.described(self.plan)
         self.folder.write_json(RUN_CONFIG, config)
-        self.folder.trackers = open_trackers(self.options, self.folder.path, self.state.step, config)
-        for tracker in self.folder.trackers:
-            stack.callback(tracker.close)
+        self.folder.trackers = Trackers(self.options, self.folder.path, self.state.step, config, self.progress.note)
+        stack.callback(self.folder.trackers.close)
 
     def _progress(self) -> Progress:
         peak = peak_flops(self.world.device)
@@ -198,7 +189,8 @@ class Run:
         if self.world.is_main:
             print(text, flush=True)
 
-    def _train(self, trained: GPT2 | DistributedDataParallel, stop: StopRequest) -> None:
+    def _train(self, trained: GPT2 | DistributedDataParallel, stop: Stop) -> None:
+        """The steps that are left; `state` always says what has been completed. Raises Stopped, on all ranks alike."""
         options = self.options
         loader = BatchLoader(self._batches(), self.state.step, options.num_workers)
         batches = fed(loader, self.world.device)
@@ -206,7 +198,7 @@ class Run:
             began = time.monotonic()
             x, y, meta = next(batches)
             waited = time.monotonic() - began
-            rate = self._learning_rate(self.state.step)
+            rate = self.setup.schedule.rate(self.state.step)
             result = optimizer_step(
                 trained,
                 self.optimizer,
@@ -218,24 +210,29 @@ class Run:
                 world=self.world,
                 stop_asked=lambda: stop.asked,
             )
-            stopping = result.stop_asked or (self.world.size == 1 and stop.asked)
             self.state = replace(
                 self.state,
                 step=self.state.step + 1,
                 skipped_steps=self.state.skipped_steps + (not result.finite),
                 tokens_per_rank=self.state.tokens_per_rank + self.plan.rows_per_rank * self.plan.seq_len,
-                evaluated=not stopping,
+                evaluated=False,
             )
             self._record(result, rate, waited, time.monotonic() - began, meta)
             if not result.finite:
                 self._skipped(result)
-            if stopping:
-                self._interrupted()
-            ended = self.state.step == options.max_train_steps
+            if result.stop_asked or (self.world.size == 1 and stop.asked):
+                raise Stopped
+            ended = self.setup.schedule.ends_at(self.state.step)
             if self._evaluate() and not ended and self.world.any(stop.asked):
-                self._interrupted()
-            if self._due(options.save_every):
+                raise Stopped
+            if is_due(options.save_every, self.state.step, ended):
                 self._save("final" if ended else "periodic")
+
+    def _evaluate(self) -> bool:
+        """Whatever is due after the present step. False: nothing was."""
+        anything = self.evaluations.run(self.state.step)
+        self.state = replace(self.state, evaluated=True)
+        return anything
 
     def _batches(self) -> Batches:
         return Batches(
@@ -247,19 +244,6 @@ class Run:
             end=None,
             with_meta=self.options.exposure_every > 0,
         )
-
-    def _learning_rate(self, step: int) -> float:
-        return learning_rate(
-            step,
-            peak=self.options.learning_rate,
-            warmup_steps=self.options.warmup_iters,
-            total_steps=self.options.max_train_steps,
-            final_fraction=self.options.learning_rate_decay_frac,
-        )
-
-    def _due(self, every: int) -> bool:
-        """Whether something that happens at intervals, and at the end, happens after the present step."""
-        return every > 0 and (self.state.step % every == 0 or self.state.step == self.options.max_train_steps)
 
     def _record(self, result: StepResult, rate: float, waited: float, seconds: float, meta: BatchMeta | None) -> None:
         plan, step = self.plan, self.state.step
@@ -275,7 +259,7 @@ class Run:
                 step,
                 {
                     "lr_before_step": rate,
-                    "lr_after_step": self._learning_rate(step),
+                    "lr_after_step": self.setup.schedule.rate(step),
                     "train_loss_raw_last": result.last_micro_batch_loss,
                     "train_loss_opt_step_mean": result.loss,
                     "grad_norm_l2_preclip": result.grad_norm,
@@ -292,7 +276,7 @@ class Run:
                 },
             )
             self.progress.step(step, result.loss, speed)
-        if meta is not None and self._due(self.options.exposure_every):
+        if meta is not None and is_due(self.options.exposure_every, step, self.setup.schedule.ends_at(step)):
             local = {"tokens_seen_local_total": self.state.tokens_per_rank}
             self.folder.append(
                 f"{EXPOSURES}/exposures_rank{self.world.rank:04d}.jsonl",
@@ -319,62 +303,9 @@ class Run:
         if self.world.is_main:
             self.progress.note(f"warning: {what}; no weight was changed ({count} of at most {most} such steps)")
 
-    def _evaluate(self) -> bool:
-        """Whatever is due after the present step, on all ranks: validation, samples, curve. False: nothing was."""
-        step = self.state.step
-        found: dict[str, Any] = {}
-        if self._due(self.options.eval_every) and self.setup.val_rows is not None:
-            found |= self._validate(self.setup.val_rows)
-        found |= self.benchmarks.run(
-            self.model,
-            step,
-            last=step == self.options.max_train_steps,
-            dtype=self.setup.dtype,
-            records=self.folder if self.world.is_main else None,
-        )
-        self.state = replace(self.state, evaluated=True)
-        sample, drawn = self._due(self.options.sample_every), bool(found) or self._due(self.options.eval_every)
-        if self.world.is_main:
-            if sample:
-                self._sample()
-            if drawn:
-                self._draw(found)
-        return sample or drawn
-
-    def _draw(self, found: dict[str, Any]) -> None:
-        """Add what evaluations found to step_metrics.json, and draw the curve."""
-        step = self.state.step
-        records = self.folder.read_scalars()
-        last = [record for record in records if record["type"] == "scalars"][-1]
-        self.folder.step_metrics(
-            {"step": step, **{ours: last[theirs] for ours, theirs in STEP_METRICS.items()}, **found}
-        )
-        draw_curve(records, self.folder.path / "loss_curve.png", self.folder.path.name)
-
-    def _validate(self, rows: Rows | MixedRows) -> dict[str, Any]:
-        validation = validation_loss(
-            self.model,
-            rows,
-            self.options.val_rows,
-            batch_size=self.plan.micro_batch_size,
-            dtype=self.setup.dtype,
-            world=self.world,
-        )
-        if self.world.is_main:
-            counts = {"val_batches": validation.batches, "val_rows": validation.rows}
-            self.folder.scalars("val_loss", self.state.step, {"val_loss": validation.loss, **counts})
-            self.progress.note(f"step {self.state.step:,}  validation loss {validation.loss:.4f}")
-        return {"val_loss": validation.loss}
-
-    def _sample(self) -> None:
-        seed = self.options.seed + self.state.step
-        text = sample_text(self.model, self.setup.data.data_dir, self.setup.data.manifest, seed)
-        if text is not None:
-            self.folder.append(SAMPLES, {"step": self.state.step, "text": text})
-            self.progress.note(f"step {self.state.step:,}  the model writes: {printable(text)}")
-
     def _save(self, kind: Kind) -> None:
         """Write a checkpoint on the main rank; what it counts on is made durable before."""
+        self.saved_step = self.state.step
         self.folder.sync()
         self.world.wait_for_all()
         if self.hold is None:
@@ -391,6 +322,8 @@ class Run:
         return self.setup.data.data_dir / TOKENIZER_FILE if self.setup.data.manifest.tokenizer_file else None
 
     def _interrupted(self) -> None:
-        self._save("periodic")
+        """Save the last completed step. Where a checkpoint has it, evaluations after that are done again on resume."""
+        if self.saved_step != self.state.step:
+            self._save("periodic")
         self.world.wait_for_all()
         raise Interrupted(f"stopped after step {self.state.step:,}; the same command goes on from there")

@@ -1,8 +1,8 @@
 """AdamW over a GPT-2, and one optimizer step: accumulation, agreement of all ranks, clipping, update.
 
 Promise: the update of a step depends on its rows alone, not on micro batches or ranks (to rounding); a
-loss or gradient that is not finite on any rank changes no weight on any; the host waits for the device
-once a step.
+loss or gradient that is not finite on any rank changes no weight on any; a step that a signal breaks off
+on any rank changes no weight on any; the host waits for the device once a step.
 """
 
 import math
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from bosrow.data.stopping import Stopped
 from bosrow.train.device import autocast
 from bosrow.train.distributed import World
 from bosrow.train.model import GPT2
@@ -36,7 +37,7 @@ class StepResult:
     grad_norm: float  # before clipping
     param_norm: float  # of the weights that the gradient was taken at
     finite: bool  # if not, no weight was changed
-    stop_asked: bool  # on any rank
+    stop_asked: bool  # on any rank, too late to break the step off
 
     def clipped_grad_norm(self, grad_clip: float) -> float:
         """The gradient's norm after clipping."""
@@ -53,30 +54,44 @@ def optimizer_step(
     grad_clip: float,
     dtype: torch.dtype,
     world: World,
-    stop_asked: Callable[[], bool],  # looked at as late as it can be
+    stop_asked: Callable[[], bool],  # looked at before each micro batch and as late as it can be
 ) -> StepResult:
-    """Take one optimizer step on `tokens`, in micro batches; see the module's promise."""
+    """Take one optimizer step on `tokens`, in micro batches; see the module's promise.
+
+    Raises Stopped, on every rank, if a stop is asked for on one that has micro batches left. Several ranks exchange
+    their gradients in the last micro batch, so a rank goes through that one even then, and tells the others afterwards.
+    """
     micro_batches = list(zip(*(part.split(micro_batch_size) for part in tokens), strict=True))
     losses = []
+    broken_off = False
     for number, (x, y) in enumerate(micro_batches, start=1):
-        last = number == len(micro_batches)
-        exchange_later = model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
-        with exchange_later:
+        exchanges = isinstance(model, DistributedDataParallel) and number == len(micro_batches)
+        if not exchanges and (broken_off or stop_asked()):
+            broken_off = True
+            continue
+        with model.no_sync() if isinstance(model, DistributedDataParallel) and not exchanges else nullcontext():
             with autocast(world.device, dtype):
                 loss = model(x, y)
             (loss / len(micro_batches)).backward()
         losses.append(loss.detach())
+    if broken_off and world.size == 1:
+        optimizer.zero_grad(set_to_none=True)
+        raise Stopped
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     gradients = [parameter.grad for parameter in parameters]
     grad_norm = torch.nn.utils.get_total_norm(gradients)
     if grad_clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, grad_clip, grad_norm)
-    asked = torch.full_like(grad_norm, float(stop_asked()))
-    own = torch.stack([torch.stack(losses).mean(), losses[-1], (~grad_norm.isfinite()).float(), asked])
+    signs = [torch.full_like(grad_norm, float(sign)) for sign in (broken_off, stop_asked())]
+    own = torch.stack([torch.stack(losses).mean(), losses[-1], (~grad_norm.isfinite()).float(), *signs])
     shared = world.sum(own)
     param_norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])
     # The step's only wait for the device: its gradients must be known to be good before they are used.
-    loss_sum, last_sum, bad, asked_by, grad, param = torch.cat([shared, torch.stack([grad_norm, param_norm])]).tolist()
+    norms = torch.stack([grad_norm, param_norm])
+    loss_sum, last_sum, bad, broken_off_by, asked_by, grad, param = torch.cat([shared, norms]).tolist()
+    if broken_off_by:
+        optimizer.zero_grad(set_to_none=True)
+        raise Stopped
     finite = math.isfinite(loss_sum) and not bad
     if finite:
         for group in optimizer.param_groups:

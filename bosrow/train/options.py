@@ -36,10 +36,16 @@ class TrainOptions(TrainingEvaluationOptions):
     resume: Literal["auto", "off"] = option(
         "auto", group="run", help="auto: go on from the newest valid checkpoint of the run folder"
     )
+    extend: bool = option(
+        False,
+        group="run",
+        help="go on from the finished run of --run_dir to a larger --max_train_steps: moments are kept, the learning "
+        "rate warms up anew from 0 within --warmup_iters steps, then a cosine to the new end",
+    )
     init_from: Path | None = option(
         None, group="model", metavar="DIR", help="start from this GPT-2 in Hugging Face's format"
     )
-    seed: int = option(42, group="run", help="of initial weights and order of rows")
+    seed: int = option(42, group="run", help="of initial weights and order of rows; below 2^64")
 
     seq_len: int = option(1024, group="batch", help="predictions per row, as prepared")
     total_batch_tokens: int = option(491520, group="batch", help="tokens per step, over all ranks")
@@ -98,6 +104,8 @@ class TrainOptions(TrainingEvaluationOptions):
         for name in NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise OptionError(f"--{name} is {getattr(self, name)}; 0 or more is required")
+        if self.seed > MAX_SEED:
+            raise OptionError(f"--seed is {self.seed}; at most {MAX_SEED} (2^64 - 1) is possible")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise OptionError(f"--{name} is {getattr(self, name)}; 0 or more and less than 1 is required")
@@ -129,6 +137,7 @@ class ExportOptions:
     )
 
 
+MAX_SEED = 2**64 - 1  # what torch's generators take
 POSITIVE = (
     *("seq_len", "total_batch_tokens", "micro_batch_size", "max_train_steps"),
     *("n_embd", "n_head", "n_layer", "learning_rate", "timeout_seconds"),

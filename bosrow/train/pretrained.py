@@ -1,11 +1,13 @@
 """Model folders in Hugging Face's format: config.json and model.safetensors, both ways.
 
-Promise: a folder written here loads in transformers as it is, and any GPT-2 folder in safetensors loads
-here; whatever is in a folder, nothing is unpickled and nothing is executed. A config that would compute
-something else than GPT-2 is refused.
+Promise: a folder written here loads in transformers as it is, and any GPT-2 folder in safetensors loads here, in one
+file or in several that an index names; whatever is in a folder, nothing is unpickled, nothing is executed and no file
+outside of it is named. A config that would compute something else than GPT-2 is refused.
 """
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from bosrow.errors import DataSetError, UserError
-from bosrow.files import parse_json, read_untrusted, replace_file
+from bosrow.files import parse_json, read_untrusted, replace_file, sha256_of
 from bosrow.train.model import EMBEDDING, GPT2, ModelConfig
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"  # of weights in several files: which file holds which tensor
 # What transformers' GPT2Config takes where a config.json says nothing; other values compute another model.
 REQUIRED = {
     "model_type": "gpt2",
@@ -29,6 +32,7 @@ REQUIRED = {
     "add_cross_attention": False,
     "tie_word_embeddings": True,
 }
+SHARD = re.compile(r"[\w-][\w.-]*\.safetensors", re.ASCII)
 NOT_PARAMETERS = (".attn.bias", ".attn.masked_bias")  # causal masks that older files carry
 
 
@@ -91,31 +95,74 @@ def model_bytes(model: GPT2) -> bytes:
     return save({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}, {"format": "pt"})
 
 
-def load_weights(model: GPT2, folder: Path) -> None:
-    """Fill `model` from `folder`/model.safetensors. Raises UserError naming what is missing, extra or misshapen."""
-    path = folder / WEIGHTS
+def weight_files(folder: Path) -> dict[Path, set[str] | None]:
+    """The files of weights in `folder` and the tensors that the index says are in each; None where there is no index.
+
+    Raises UserError if there are none, or if the index is damaged or names a file that is not in `folder`.
+    """
+    if (folder / WEIGHTS).is_file():
+        return {folder / WEIGHTS: None}
+    path = folder / INDEX
     if not path.is_file():
         raise UserError(
-            f"{folder} has no {WEIGHTS}; weights in safetensors are required (a pickled file is never read)"
+            f"{folder} has no {WEIGHTS} and no {INDEX}; weights in safetensors are required "
+            "(a pickled file is never read)"
         )
     try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path} is not readable as safetensors ({error}); it is damaged") from None
+        index = parse_json(read_untrusted(path.resolve()), str(path)).get("weight_map")
+    except DataSetError as error:
+        raise UserError(str(error)) from None
+    if not isinstance(index, dict) or not index:
+        raise UserError(f"{path} has no weight_map; an object with the file of each tensor is required")
+    files: dict[Path, set[str] | None] = {}
+    for tensor, name in sorted(index.items()):
+        if not isinstance(name, str) or not SHARD.fullmatch(name):
+            raise UserError(f"{path}: {tensor} is in {name!r}; the name of a .safetensors file beside it is required")
+        if not (folder / name).is_file():
+            raise UserError(f"{path} names {name}, which is missing; copy all files of the model")
+        tensors = files.setdefault(folder / name, set())
+        assert tensors is not None
+        tensors.add(tensor)
+    return files
+
+
+def weights_sha256(folder: Path) -> str:
+    """What tells these weights from others: the SHA-256 of their file, or of the SHA-256 of each of their files."""
+    digests = [sha256_of(path).hexdigest() for path in sorted(weight_files(folder))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors in `folder`, as they are named there."""
+    found: dict[str, torch.Tensor] = {}
+    for path, expected in weight_files(folder).items():
+        try:
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path} is not readable as safetensors ({error}); it is damaged") from None
+        for name in sorted(tensors.keys() ^ expected) if expected is not None else ():
+            raise UserError(f"{path} {'has' if name in tensors else 'lacks'} {name}, against what {INDEX} says")
+        found |= tensors
+    return found
+
+
+def load_weights(model: GPT2, folder: Path) -> None:
+    """Fill `model` from the weights in `folder`. Raises UserError naming what is missing, extra or misshapen."""
+    found = _tensors(folder)
     # The file on the Hub was written from the model without its head, and so lacks the prefix.
     found = {name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
              for name, tensor in found.items() if not name.endswith(NOT_PARAMETERS)}  # fmt: skip
     head = found.pop("lm_head.weight", None)
     if head is not None and EMBEDDING in found and not torch.equal(head, found[EMBEDDING]):
-        raise UserError(f"{path}: the head's weight differs from the embedding; bosrow's GPT-2 ties them")
+        raise UserError(f"{folder}: the head's weight differs from the embedding; bosrow's GPT-2 ties them")
     wanted = model.stored(lambda parameter: parameter)
     for name in sorted(wanted.keys() ^ found.keys()):
-        raise UserError(f"{path} {'lacks' if name in wanted else 'has an unknown tensor'} {name}")
+        raise UserError(f"{folder} {'lacks' if name in wanted else 'has an unknown tensor'} {name}")
     with torch.no_grad():
         for name, parameter in wanted.items():
             if parameter.shape != found[name].shape:
                 raise UserError(
-                    f"{path}: {name} has shape {tuple(found[name].shape)}, {CONFIG} needs {tuple(parameter.shape)}"
+                    f"{folder}: {name} has shape {tuple(found[name].shape)}, {CONFIG} needs {tuple(parameter.shape)}"
                 )
             parameter.copy_(found[name])
 

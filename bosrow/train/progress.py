@@ -1,6 +1,8 @@
 """What a person sees of a run: a live line on a terminal, else a plain line now and then; on the main rank alone."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -47,6 +49,15 @@ class Progress:
     def note(self, text: str) -> None:
         """Say one thing that stays on the screen."""
         self._console.print(escape(text), soft_wrap=True)
+
+    @contextmanager
+    def not_counted(self) -> Iterator[None]:
+        """Time that says nothing about the steps to come."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began += time.monotonic() - began
 
     def step(self, step: int, loss: float, tokens_per_second: float) -> None:
         """Step `step` is done."""

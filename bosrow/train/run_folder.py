@@ -16,7 +16,7 @@ from bosrow.evals.in_training import EWOK_ITEMS, HELLASWAG_METRICS
 from bosrow.files import parse_json, read_untrusted, replace_file
 from bosrow.train.model import ModelConfig
 from bosrow.train.options import TrainOptions
-from bosrow.train.trackers import Tracker
+from bosrow.train.trackers import Trackers
 
 RUN_CONFIG = "config.json"
 SCALARS = "scalars.jsonl"
@@ -45,7 +45,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.trackers: list[Tracker] = []  # shown every line of scalars.jsonl too
+        self.trackers: Trackers | None = None  # shown every line of scalars.jsonl too
         self._written: set[Path] = set()
 
     def append(self, name: str, record: dict[str, Any]) -> None:
@@ -60,8 +60,8 @@ class RunFolder:
     def scalars(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Add a line of type `kind` to scalars.jsonl."""
         self.append(SCALARS, {"type": kind, "step": step, **values})
-        for tracker in self.trackers:
-            tracker.log(kind, step, values)
+        if self.trackers is not None:
+            self.trackers.log(kind, step, values)
 
     def step_metrics(self, record: dict[str, Any]) -> None:
         """Add an entry to step_metrics.json, a list that is replaced atomically."""

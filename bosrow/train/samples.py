@@ -11,22 +11,28 @@ from bosrow.train.model import GPT2
 
 
 @torch.no_grad()
-def sample_tokens(model: GPT2, start: list[int], tokens: int, seed: int, *, top_k: int = 50) -> list[int]:
+def sample_tokens(
+    model: GPT2, start: list[int], tokens: int, seed: int, *, vocab_size: int, top_k: int = 50
+) -> list[int]:
     """`tokens` ids that `model` goes on with after `start`, drawn from the `top_k` likeliest at temperature 0.8.
 
-    The whole text is computed again for each token, which is simple and fast enough for a look.
+    Only ids below `vocab_size` are drawn: a model may know more, which no tokenizer has a word for. The whole
+    text is computed again for each token, which is simple and fast enough for a look.
     """
     device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed % 2**64)
     training, ids = model.training, list(start)
     model.eval()
-    for _ in range(tokens):
-        context = torch.tensor([ids[-model.config.seq_len :]], device=device)
-        # forward() is never the compiled model, which would be compiled anew as the context grows
-        values, choices = (model.forward(context)[0, -1].float() / 0.8).topk(min(top_k, model.config.vocab_size))
-        drawn = torch.multinomial(values.softmax(0).cpu(), 1, generator=generator)
-        ids.append(int(choices[drawn]))
-    model.train(training)
+    try:
+        for _ in range(tokens):
+            context = torch.tensor([ids[-model.config.seq_len :]], device=device)
+            # forward() is never the compiled model, which would be compiled anew as the context grows
+            logits = model.forward(context)[0, -1, :vocab_size].float()
+            values, choices = (logits / 0.8).topk(min(top_k, len(logits)))
+            drawn = torch.multinomial(values.softmax(0).cpu(), 1, generator=generator)
+            ids.append(int(choices[drawn]))
+    finally:
+        model.train(training)
     return ids[len(start) :]
 
 
@@ -36,6 +42,6 @@ def sample_text(model: GPT2, data_dir: Path, manifest: Manifest, seed: int, toke
         tokenizer = dataset_tokenizer(data_dir, manifest)
     except DataSetError:
         return None
-    ids = sample_tokens(model, [manifest.bos_token_id], tokens, seed)
+    ids = sample_tokens(model, [manifest.bos_token_id], tokens, seed, vocab_size=tokenizer.vocab_size)
     end = ids.index(manifest.bos_token_id) if manifest.bos_token_id in ids else len(ids)
     return tokenizer.decode(ids[:end]).strip()

@@ -14,15 +14,15 @@ import torch
 from bosrow import __version__
 from bosrow.data.mixture import Mixture
 from bosrow.errors import OptionError
-from bosrow.files import sha256_of
+from bosrow.train import checkpoint
 from bosrow.train.device import choose_dtype
 from bosrow.train.distributed import World
 from bosrow.train.memory import estimate_memory
 from bosrow.train.model import ModelConfig
 from bosrow.train.options import TrainOptions
-from bosrow.train.pretrained import WEIGHTS, read_config
-from bosrow.train.run_folder import run_dir_of
-from bosrow.train.schedule import BatchPlan, plan_batch
+from bosrow.train.pretrained import read_config, weights_sha256
+from bosrow.train.run_folder import RunFolder, run_dir_of
+from bosrow.train.schedule import BatchPlan, Schedule, Stage, plan_batch
 from bosrow.train.summary import summary
 from bosrow.train.trackers import require_packages
 
@@ -30,7 +30,7 @@ from bosrow.train.trackers import require_packages
 IDENTITY = (
     *("seed", "seq_len", "total_batch_tokens", "max_train_steps", "learning_rate", "warmup_iters"),
     *("learning_rate_decay_frac", "weight_decay", "beta1", "beta2", "grad_clip"),
-)
+)  # --extend adds "earlier_stages", see checkpoint.stages_of
 
 SHAPE = ("vocab_size", "n_embd", "n_head", "n_layer")
 
@@ -54,6 +54,9 @@ class Setup:
         )
         self.dtype = choose_dtype(options.dtype, world.device)
         self.run_dir = run_dir_of(options, self.config, self.fingerprint)
+        self.earlier_stages = self._earlier_stages()
+        own = Stage(**{name: getattr(options, name) for name in checkpoint.STAGE})
+        self.schedule = Schedule((*self.earlier_stages, own))
 
     def _model_config(self) -> ModelConfig:
         """The shape asked for, or that of --init_from. Raises OptionError if it cannot take the data's tokens."""
@@ -80,6 +83,16 @@ class Setup:
             raise OptionError(f"{options.init_from} knows {config.seq_len} positions, --seq_len is {options.seq_len}")
         return config
 
+    def _earlier_stages(self) -> tuple[Stage, ...]:
+        """The stages that the run of this folder had before the one that the options ask for."""
+        if not self.options.extend:
+            return ()
+        recorded = RunFolder(self.run_dir).recorded_identity()
+        if self.options.run_dir is None or recorded is None:
+            raise OptionError(f"--extend: {self.run_dir} holds no run; name the folder of a finished one by --run_dir")
+        stages = checkpoint.stages_of(recorded)
+        return stages if self.options.max_train_steps > stages[-1].max_train_steps else stages[:-1]
+
     def _require_no_other_shape(self, config: ModelConfig) -> None:
         """Raise OptionError if the shape of --init_from is not what a flag asks for."""
         for field in dataclasses.fields(self.options):
@@ -98,7 +111,8 @@ class Setup:
             "data": self.fingerprint,
             **{f"model.{name}": value for name, value in dataclasses.asdict(self.config).items()},
             **{name: getattr(self.options, name) for name in IDENTITY},
-            "init_from": sha256_of(start / WEIGHTS).hexdigest() if start else None,
+            "init_from": weights_sha256(start) if start else None,
+            **({"earlier_stages": [*map(dataclasses.asdict, self.earlier_stages)]} if self.earlier_stages else {}),
         }
 
     def summary(self, plan: BatchPlan) -> str:
@@ -120,6 +134,7 @@ class Setup:
             self.data,
             self.val_rows,
             self.run_dir,
+            self.schedule,
             memory,
         )
 
@@ -130,6 +145,7 @@ class Setup:
             "options": dataclasses.asdict(self.options) | {"data_dir": named[0] if len(named) == 1 else named},
             "model": dataclasses.asdict(self.config) | {"parameters": self.config.parameters},
             "identity": self.identity,
+            "schedule": str(self.schedule),
             "batch": dataclasses.asdict(plan) | {"tokens_per_step": plan.tokens_per_step},
             "data": {
                 "fingerprint": self.fingerprint,

@@ -12,7 +12,7 @@ from bosrow.train.distributed import World
 from bosrow.train.memory import MemoryEstimate
 from bosrow.train.model import ModelConfig
 from bosrow.train.options import TrainOptions
-from bosrow.train.schedule import BatchPlan
+from bosrow.train.schedule import BatchPlan, Schedule
 
 
 def summary(
@@ -24,6 +24,7 @@ def summary(
     data: Mixture,
     val_rows: Rows | MixedRows | None,
     run_dir: Path,
+    schedule: Schedule,
     memory: MemoryEstimate,
 ) -> str:
     """What will run: model, data, batch arithmetic, memory."""
@@ -42,6 +43,7 @@ def summary(
         "a step": f"{plan.tokens_per_step:,} tokens = {plan.rows_per_step:,} rows, {plan.rows_per_rank:,} on each rank",
         "micro batch": f"{micro}, accumulated {plan.grad_accum_steps} times",
         "training": f"{options.max_train_steps:,} steps = {options.max_train_steps * plan.tokens_per_step:,} tokens",
+        "schedule": schedule,
         "validation": _validation(options, val_rows),
         "memory": f"about {memory.total / 2**30:.1f} GiB a device (MiB: {parts})",
     }

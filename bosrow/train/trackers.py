@@ -1,17 +1,22 @@
 """TensorBoard and Weights & Biases beside scalars.jsonl: every number of its lines, under "type/key".
 
-Promise: off unless asked for; what is missing is said before anything is made; a resumed run goes on in the same
-place. Cost: their packages are imported only where asked for.
+Promise: off unless asked for; a package that is missing is said before anything is made; a resumed run goes on in the
+same place. A tracker that fails, at the start or later, is told in one line and left out; it never ends a run. Cost:
+their packages are imported only where asked for.
 """
 
 import hashlib
 import importlib.util
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from bosrow.errors import OptionError
 from bosrow.train.options import TrainOptions
 
+WAIT_SECONDS = 10.0  # for Weights & Biases to answer at the start; its own limit is 90
+FINISH_SECONDS = 60.0  # for what it has not sent yet, at the end; its own limit is none
 TENSORBOARD = "tensorboard"  # the folder of the events inside the run folder
 
 
@@ -35,14 +40,44 @@ def require_packages(options: TrainOptions) -> None:
             )
 
 
-def open_trackers(options: TrainOptions, run_dir: Path, step: int, config: dict[str, Any]) -> list[Tracker]:
-    """The trackers asked for, going on after `step`; `config` is what they show of the run."""
-    trackers: list[Tracker] = []
-    if options.tensorboard:
-        trackers.append(TensorBoard(run_dir / TENSORBOARD, step))
-    if options.wandb is not None:
-        trackers.append(WeightsAndBiases(options.wandb, run_dir, config))
-    return trackers
+class Trackers:
+    """The trackers asked for, going on after `step`; `config` is what they show of the run, `note` says a line."""
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        run_dir: Path,
+        step: int,
+        config: dict[str, Any],
+        note: Callable[[str], None],
+    ) -> None:
+        self._note = note
+        self._trackers: dict[str, Tracker] = {}
+        if options.tensorboard:
+            self._try("tensorboard", partial(self._open, "tensorboard", TensorBoard, run_dir / TENSORBOARD, step))
+        if options.wandb is not None:
+            self._try("wandb", partial(self._open, "wandb", WeightsAndBiases, options.wandb, run_dir, config))
+
+    def log(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Show a line of scalars.jsonl."""
+        for name, tracker in list(self._trackers.items()):
+            self._try(name, partial(tracker.log, kind, step, values))
+
+    def close(self) -> None:
+        """Make sure that all of it has arrived."""
+        for name, tracker in list(self._trackers.items()):
+            self._try(name, tracker.close)
+
+    def _open(self, name: str, kind: Callable[..., Tracker], *arguments: Any) -> None:
+        self._trackers[name] = kind(*arguments)
+
+    def _try(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # of another's package, whatever it is
+            self._trackers.pop(name, None)
+            text = " ".join(str(error).split()) or type(error).__name__
+            self._note(f"warning: no {name} from here on: {text}; scalars.jsonl has every number")
 
 
 class TensorBoard:
@@ -74,7 +109,13 @@ class WeightsAndBiases:
             resume="allow",
             dir=run_dir,
             config=config,
-            settings=wandb.Settings(console="off"),
+            settings=wandb.Settings(
+                console="off",
+                silent=True,  # its many lines; `note` says what a person needs of them
+                login_timeout=WAIT_SECONDS,
+                init_timeout=WAIT_SECONDS,
+                finish_timeout=FINISH_SECONDS,
+            ),
         )
         self._run.define_metric("*", step_metric="step")  # so that lines of steps seen before a resume are accepted
 

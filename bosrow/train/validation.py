@@ -1,9 +1,11 @@
 """Validation loss over fixed rows of the val split, each read once over all ranks.
 
 Promise: the same rows, and to 1e-6 the same figure, for every micro batch size and world size; sums in
-float64. Cost: one forward pass over the chosen rows; the ranks meet once, at the end.
+float64; one that is broken off on any rank is broken off on all. Cost: one forward pass over the chosen rows; the
+ranks meet once, at the end.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from bosrow.data.mixture import MixedRows
 from bosrow.data.rows import Rows
+from bosrow.data.stopping import Stopped
 from bosrow.train.device import autocast
 from bosrow.train.distributed import World
 from bosrow.train.model import GPT2
@@ -37,20 +40,37 @@ def chosen_rows(available: int, wanted: int) -> np.ndarray:
 
 @torch.no_grad()
 def validation_loss(
-    model: GPT2, rows: Rows | MixedRows, wanted: int, *, batch_size: int, dtype: torch.dtype, world: World
+    model: GPT2,
+    rows: Rows | MixedRows,
+    wanted: int,
+    *,
+    batch_size: int,
+    dtype: torch.dtype,
+    world: World,
+    stop_asked: Callable[[], bool],  # looked at before each batch
 ) -> Validation:
-    """The loss of `model` over `wanted` rows of `rows`; called on all ranks, the same result on each."""
+    """The loss of `model` over `wanted` rows of `rows`; called on all ranks, the same result on each.
+
+    Raises Stopped, on every rank, if one of them was asked to stop before it was through.
+    """
     everyone = chosen_rows(len(rows), wanted)
     mine = everyone[world.rank :: world.size]
     total = 0.0
+    broken_off = False
     model.eval()
     for start in range(0, len(mine), batch_size):
+        if stop_asked():
+            broken_off = True
+            break
         tokens = torch.from_numpy(rows[mine[start : start + batch_size]].astype(np.int64)).to(world.device)
         with autocast(world.device, dtype):
             losses = model.token_losses(tokens[:, :-1], tokens[:, 1:])
         total += float(losses.cpu().double().sum())
     model.train()
-    total = float(world.sum(torch.tensor(total, dtype=torch.float64, device=_float64_device(world))))
+    own = torch.tensor([total, broken_off], dtype=torch.float64, device=_float64_device(world))
+    total, broken_off_by = world.sum(own).tolist()
+    if broken_off_by:
+        raise Stopped
     batches = sum(-(-len(everyone[rank :: world.size]) // batch_size) for rank in range(world.size))
     return Validation(loss=total / (len(everyone) * (rows.row_tokens - 1)), batches=batches, rows=len(everyone))
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from folders import EWOK, HELLASWAG, items_file
 
+import bosrow.evals.in_training
 from bosrow.cli import main
 
 SHAPE = "--seq_len 32 --n_embd 8 --n_head 2 --n_layer 1 --total_batch_tokens 64 --micro_batch_size 2 --device cpu"
@@ -100,9 +102,72 @@ def test_a_rank_without_anything_to_score_waits_for_the_other_and_both_go_on(dat
 def test_without_a_benchmark_at_hand_training_says_so_and_goes_on(data, tmp_path, capsys, hub):
     assert train(data, tmp_path / "run", "--eval_every 0 --hellaswag_dataset someone/absent") == 0
     printed = capsys.readouterr()
-    assert "no hellaswag in this run: someone/absent cannot be had" in printed.out + printed.err
+    (line,) = (line for line in printed.out.splitlines() if "hellaswag" in line)
+    assert line.startswith("no hellaswag in this run: someone/absent cannot be had")
+    assert "Retrying" not in printed.out + printed.err
     assert "--hellaswag_data" in printed.out + printed.err
     assert lines_of(tmp_path / "run" / "scalars.jsonl")[-1]["step"] == 5
+
+
+def test_of_two_ranks_one_asks_the_hub_and_both_score_what_it_answers(data, tmp_path, hub):
+    sink = io.BytesIO()
+    official = {"activity_label": "Roof", "ctx_a": "A man walks.", "ctx_b": "he", "ctx": "A man walks. he"}
+    official |= {"endings": ["runs.", "sits."], "label": "1"}
+    pq.write_table(pa.Table.from_pylist([official] * 40), sink)
+    hub.add("someone/shared", {"data/validation-00000-of-00001.parquet": sink.getvalue()})
+    flags = "--hellaswag_dataset someone/shared --hellaswag_every 2 --eval_every 0"
+    assert train(data, tmp_path / "alone", flags) == 0
+    hub.requests.clear()
+    shape = f"--data_dir {data / 'stream'} --run_dir {tmp_path / 'two'} {SHAPE} --max_train_steps 5 --save_every 0"
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "bosrow", "train"]
+    command = [sys.executable, *torchrun, *shape.split(), *flags.split(), "--micro_batch_size", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    scored = [
+        [line["num_examples"] for line in lines_of(tmp_path / name / "scalars.jsonl") if line["type"] == "hellaswag"]
+        for name in ("alone", "two")
+    ]
+    assert scored == [[40] * 3] * 2
+    files = [request for request in hub.requests if "parquet" in str(request) and "GET" in str(request)]
+    assert len(files) <= 2, hub.requests  # the file itself, and a redirect to where it lies
+
+
+def test_a_stop_during_a_benchmark_records_nothing_of_it_and_a_resume_makes_up_for_all(data, tmp_path, monkeypatch):
+    flags = (
+        f"--hellaswag_data {data / 'hellaswag.jsonl'} --hellaswag_every 2 --ewok_data {data / 'ewok.jsonl'} "
+        f"--ewok_every 2 --heldout {data / 'stream'} --heldout_every 2 --eval_every 2"
+    )
+    assert train(data, tmp_path / "whole", flags) == 0
+    kinds = ("val_loss", "hellaswag", "ewok", "bits_per_byte")
+    for number, kind in enumerate(kinds[1:], start=1):
+        run = tmp_path / kind
+        with monkeypatch.context() as patch:
+            stop_in(patch, kind)
+            assert train(data, run, flags) == 75
+        lines = lines_of(run / "scalars.jsonl")
+        assert [line["type"] for line in lines] == ["scalars", "scalars", *kinds[:number]]
+        assert train(data, run, flags) == 0
+        found, expected = (
+            [without_times(line) for line in lines_of(folder / "scalars.jsonl")] for folder in (run, tmp_path / "whole")
+        )
+        assert found == expected
+
+
+def stop_in(patch, kind):
+    """Let SIGTERM arrive in the first batch that `kind` scores."""
+    in_training = bosrow.evals.in_training.TrainingEvaluations
+    original = getattr(in_training, f"_{kind}")
+
+    def watched(self, *arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return original(self, *arguments)
+
+    patch.setattr(in_training, f"_{kind}", watched)
+
+
+def without_times(line):
+    return {name: line[name] for name in line if name not in ("timestamp", "tokens_per_second", "data_wait_seconds")}
 
 
 def test_a_file_that_was_asked_for_and_is_not_there_stops_the_run(data, tmp_path, capsys):

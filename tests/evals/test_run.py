@@ -10,7 +10,10 @@ from folders import BLIMP, EWOK, HELLASWAG, items_file, model_folder
 from synthetic import write_data_set
 
 from bosrow.cli import main
+from bosrow.errors import UserError
 from bosrow.evals.report import distinct_names
+from bosrow.train.model import ModelConfig
+from bosrow.train.pretrained import read_config
 
 
 def lines_of(path):
@@ -183,7 +186,7 @@ def test_a_folder_that_is_no_model_is_refused(workplace, capsys):
 def test_a_text_cannot_forge_a_special_token(workplace):
     from bosrow.evals.tokenizer_file import tokenizer_of
 
-    tokenizer = tokenizer_of(workplace / "model", 257, None)
+    tokenizer = tokenizer_of(workplace / "model", read_config(workplace / "model"), None)
     assert tokenizer.bos_token_id == 256
     assert tokenizer.encode("a<|endoftext|>").tolist() == tokenizer.encode("a").tolist() + [
         token for letter in "<|endoftext|>" for token in tokenizer.encode(letter).tolist()
@@ -193,4 +196,7 @@ def test_a_text_cannot_forge_a_special_token(workplace):
 def test_a_folder_without_tokenizer_files_and_gpt2s_vocabulary_uses_the_shipped_tokenizer(tmp_path):
     from bosrow.evals.tokenizer_file import tokenizer_of
 
-    assert tokenizer_of(tmp_path, 50257, None).bos_token_id == 50256
+    for vocab_size in (50257, 50304):  # nanoGPT's number: padded with ids of no word
+        assert tokenizer_of(tmp_path, ModelConfig(vocab_size=vocab_size), None).vocab_size == 50257
+    with pytest.raises(UserError, match=r"has no tokenizer\.json and a vocabulary of 50,304"):
+        tokenizer_of(tmp_path, ModelConfig(vocab_size=50304, bos_token_id=0), None)

@@ -1,9 +1,11 @@
 """`bosrow train` with one fault on one rank, for torchrun: python faulty_rank.py train ... with FAULT set.
 
 FAULT is "nan:RANK:FROM:COUNT" (the loss of these steps is not a number on that rank), or "die:RANK:STEP:FILE"
-(the rank is killed in that step, once: FILE remembers it).
+(the rank is killed in that step, once: FILE remembers it), or "stop:RANK:CALL" (SIGTERM comes to that rank alone, in
+the forward pass of that number).
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -11,11 +13,12 @@ from pathlib import Path
 
 from bosrow.cli import main
 from bosrow.train import loop
-from bosrow.train.model import GPT2
+from bosrow.train.model import GPT2, Transformer
 
 kind, rank, *rest = os.environ["FAULT"].split(":")
 steps = 0
-step, forward = loop.optimizer_step, GPT2.forward
+passes = itertools.count(1)
+step, forward, states = loop.optimizer_step, GPT2.forward, Transformer.states
 
 
 def counted_step(*arguments, **named):
@@ -34,8 +37,16 @@ def spoiled_forward(*arguments, **named):
     return loss * float("nan") if kind == "nan" and int(rest[0]) <= steps < int(rest[0]) + int(rest[1]) else loss
 
 
+def stopped_states(*arguments, **named):
+    """A forward pass in which a signal may come."""
+    if kind == "stop" and next(passes) == int(rest[0]):
+        signal.raise_signal(signal.SIGTERM)
+    return states(*arguments, **named)
+
+
 if __name__ == "__main__":
     if os.environ.get("RANK", "0") == rank:
         loop.optimizer_step = counted_step
         GPT2.forward = spoiled_forward
+        Transformer.states = stopped_states
     sys.exit(main(sys.argv[1:]))

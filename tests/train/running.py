@@ -1,5 +1,6 @@
 """Real training runs for tests: a tiny model, in this process, in another one, or under torchrun."""
 
+import importlib
 import itertools
 import json
 import os
@@ -124,7 +125,8 @@ def checkpoint_names(run_dir: Path) -> list[str]:
 def before_call(monkeypatch: pytest.MonkeyPatch, name: str, number: int, action: Callable[[], None]) -> Iterator[None]:
     """While it lasts, `action` happens before the `number`-th call of bosrow.train's function `name`."""
     module, function = name.split(".")
-    original, numbers = getattr(getattr(bosrow.train, module), function), itertools.count(1)
+    original = getattr(importlib.import_module(f"bosrow.train.{module}"), function)
+    numbers = itertools.count(1)
 
     def watched(*arguments: Any, **named: Any) -> Any:
         if next(numbers) == number:

@@ -77,7 +77,7 @@ def test_a_disk_that_is_full_at_a_save_is_told_plainly_and_with_room_the_run_goe
 ):
     flags = "--max_train_steps 6 --save_every 2 --eval_every 0"
     train_here(data_dir, tmp_path / "whole", flags)
-    with before_call(monkeypatch, "loop.optimizer_step", 3, stop):
+    with before_call(monkeypatch, "loop.optimizer_step", 4, stop):
         assert train_here(data_dir, tmp_path / "run", flags) == 75
     weights, moments = (
         (tmp_path / "run" / "ckpt_periodic_step0000003" / f"{name}.safetensors").stat().st_size // 1024

@@ -14,6 +14,7 @@ from bosrow.data.tokenizer import gpt2_ranks, load_tokenizer
 from bosrow.train import load_model
 from bosrow.train.checkpoint import RunState, save_checkpoint
 from bosrow.train.model import ModelConfig
+from bosrow.train.samples import sample_tokens
 from bosrow.train.tokenizer_files import merge_of
 
 TEXTS = (
@@ -67,6 +68,28 @@ def test_transformers_reads_the_folder_and_gives_the_same_logits_and_tokens(expo
         assert ids == load_tokenizer().encode(text).tolist()
         assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
     assert_logits_of_transformers(exported, random_tokens(ModelConfig(), 2, 32))
+
+
+def test_a_vocabulary_padded_with_ids_of_no_word_keeps_all_scores_and_generates_words_alone(tmp_path):
+    """--vocab_size 50304, nanoGPT's number."""
+    from transformers import AutoModelForCausalLM
+
+    config = ModelConfig(vocab_size=50304, seq_len=32, n_embd=8, n_head=2, n_layer=1)
+    model = roughened(config)
+    with torch.no_grad():
+        model.transformer.wte.weight[50257:50304] *= 100  # the likeliest of all, or the least likely
+    (tmp_path / "run").mkdir()
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint = save_checkpoint(tmp_path / "run", "final", model, optimizer, RunState(step=7), {})
+    assert export(checkpoint, tmp_path / "model") == 0
+    assert_logits_of_transformers(tmp_path / "model", random_tokens(config, 2, 32))
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True).eval()
+    start = torch.tensor([[50256]])
+    assert int(theirs(start).logits[0, -1].argmax()) >= 50257
+    assert int(theirs.generate(start, max_new_tokens=20, do_sample=False).max()) < 50257
+    ours = sample_tokens(model, [50256], 40, seed=1, vocab_size=50257)
+    assert len(ours) == 40
+    assert max(ours) < 50257
 
 
 def test_the_other_files_of_a_tokenizer_say_the_same(exported):

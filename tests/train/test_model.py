@@ -1,14 +1,18 @@
 """The model is GPT-2: transformers' logits, its files, and the usual loss."""
 
+import json
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bosrow.errors import UserError
 from bosrow.train import load_model
 from bosrow.train.model import EMBEDDING, GPT2, ModelConfig
-from bosrow.train.pretrained import save_model
+from bosrow.train.pretrained import save_model, weights_sha256
 
 TINY = ModelConfig(vocab_size=301, seq_len=32, n_embd=32, n_head=4, n_layer=3, bos_token_id=300)
 
@@ -152,6 +156,49 @@ def test_a_folder_of_links_as_in_the_cache_of_the_hub_loads(tmp_path):
     assert config == TINY
     tokens = random_tokens(TINY, 2, 8)
     torch.testing.assert_close(model(tokens), roughened(TINY)(tokens))
+
+
+def sharded(folder, **changes: str) -> None:
+    """TINY in two files with an index, of which `changes` move tensors to other files."""
+    save_model(roughened(TINY), folder)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for number, names in enumerate((sorted(tensors)[::2], sorted(tensors)[1::2]), start=1):
+        name = f"model-0000{number}-of-00002.safetensors"
+        save_file({tensor: tensors[tensor] for tensor in names}, folder / name)
+        weight_map |= dict.fromkeys(names, name)
+    index = {"metadata": {"total_size": 1}, "weight_map": weight_map | changes}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_weights_in_several_files_load_as_those_in_one(tmp_path):
+    sharded(tmp_path)
+    tokens = random_tokens(TINY, 2, 8)
+    torch.testing.assert_close(load_model(tmp_path)[0](tokens), roughened(TINY)(tokens))
+    before = weights_sha256(tmp_path)
+    (tmp_path / "model-00001-of-00002.safetensors").write_bytes(b"")
+    assert weights_sha256(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("../other/model-00001-of-00002.safetensors", "is in '../other/model-00001"),
+        ("/etc/passwd", "the name of a .safetensors file beside it is required"),
+        ("..", "the name of a .safetensors file beside it is required"),
+        ("pytorch_model.bin", "the name of a .safetensors file beside it is required"),
+        ("model-00003-of-00002.safetensors", "which is missing; copy all files of the model"),
+        ("model-00002-of-00002.safetensors", "against what model.safetensors.index.json says"),
+    ],
+)
+def test_an_index_that_leaves_the_folder_or_is_wrong_is_refused(tmp_path, file, message):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "other").mkdir()
+    sharded(tmp_path / "other")
+    sharded(tmp_path / "model", **{sorted(roughened(TINY).state_dict())[0]: file})
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_model(tmp_path / "model")
 
 
 def test_damaged_weights_are_refused(tmp_path):

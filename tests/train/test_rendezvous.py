@@ -1,10 +1,12 @@
 """Ranks that are started again meet each other, and nothing that dead ones left behind."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
+from running import train_here
 
 from bosrow.train.rendezvous import QUEUE, agreed_name
 
@@ -18,6 +20,21 @@ def meet(server: dist.Store, ranks: list[int], size: int, seconds: float = 20.0)
 
     with ThreadPoolExecutor(len(ranks)) as threads:
         return list(threads.map(join, ranks))
+
+
+@pytest.mark.parametrize("port", ["in use", "70000", "http", None])
+def test_a_port_that_cannot_be_used_is_named_and_no_rank_said_to_be_dead(data_dir, tmp_path, monkeypatch, capsys, port):
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen()
+        used = str(other.getsockname()[1]) if port == "in use" else port
+        for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": used}.items():
+            monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+        assert train_here(data_dir, tmp_path / "run", "--timeout_seconds 5") == (1 if port == "in use" else 2)
+    message = capsys.readouterr().err
+    wanted = f"MASTER_PORT {used} is in use by another process" if port == "in use" else "MASTER_PORT is"
+    assert wanted in message
+    assert "another rank" not in message
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Stopped, killed, damaged, on other numbers of ranks: the run goes on as if nothing had happened."""
 
+import itertools
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ from synthetic import write_data_set
 
 from bosrow.data.sampler import RowOrder
 from bosrow.train import loop
+from bosrow.train.model import Transformer as GPT2Transformer
 
 HERE = Path(__file__).parent
 
@@ -90,20 +92,20 @@ def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_
 
 
 @pytest.mark.parametrize(
-    ("stop_at", "dies_before", "call"),
+    ("stops_before", "stopping_call", "stop_at", "dies_before", "call"),
     [
-        (3, "loop.optimizer_step", 2),
-        (4, "loop.optimizer_step", 2),
-        (4, "checkpoint.save_checkpoint", 1),
-        (8, "checkpoint.save_checkpoint", 1),
+        ("loop.optimizer_step", 4, 3, "loop.optimizer_step", 2),
+        ("evaluations.validation_loss", 1, 4, "loop.optimizer_step", 2),
+        ("evaluations.validation_loss", 1, 4, "checkpoint.save_checkpoint", 1),
+        ("evaluations.validation_loss", 2, 8, "checkpoint.save_checkpoint", 1),
     ],
 )
 def test_evaluations_that_a_stop_left_out_are_made_up_for_once_even_if_the_run_then_dies(
-    data_dir, tmp_path, monkeypatch, capsys, stop_at, dies_before, call
+    data_dir, tmp_path, monkeypatch, capsys, stops_before, stopping_call, stop_at, dies_before, call
 ):
     flags = "--max_train_steps 8 --save_every 4 --eval_every 4"
     train_here(data_dir, tmp_path / "whole", flags)
-    with before_call(monkeypatch, "loop.optimizer_step", stop_at, stop):
+    with before_call(monkeypatch, stops_before, stopping_call, stop):
         assert train_here(data_dir, tmp_path / "stopped", flags) == 75
     assert max(line["step"] for line in scalars(tmp_path / "stopped")) == stop_at
     with before_call(monkeypatch, dies_before, call, die), pytest.raises(RuntimeError, match="dies here"):
@@ -116,18 +118,91 @@ def test_evaluations_that_a_stop_left_out_are_made_up_for_once_even_if_the_run_t
     assert "is finished: step 8 of 8" in capsys.readouterr().out
 
 
-def test_a_stop_that_is_asked_for_during_an_evaluation_comes_right_after_it(data_dir, tmp_path, monkeypatch):
-    flags = "--max_train_steps 6 --save_every 0 --eval_every 2"
+def at_call(monkeypatch, number, action):
+    """Let `action` happen before the model's forward pass of this number: one a micro batch, one a validation batch."""
+    forward, calls = GPT2Transformer.states, itertools.count(1)
+
+    def watched(self, *arguments):
+        if next(calls) == number:
+            action()
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(GPT2Transformer, "states", watched)
+
+
+@pytest.mark.parametrize(
+    ("forward_pass", "left_off_at", "validated"),
+    [
+        (2, 0, []),  # in the second of four micro batches of step 1, before there is any checkpoint
+        (4 + 3, 1, []),
+        (2 * 4 + 3, 2, []),  # in the third of six batches of the validation after step 2
+        (2 * 4 + 6 + 1, 2, [2]),  # in step 3
+        (4 * 4 + 6 + 5, 4, [2]),
+    ],
+)
+def test_a_signal_breaks_off_a_step_or_validation_and_the_run_goes_on_bit_for_bit(
+    data_dir, tmp_path, monkeypatch, forward_pass, left_off_at, validated
+):
+    flags = "--max_train_steps 6 --save_every 0 --eval_every 2 --exposure_every 1"
     train_here(data_dir, tmp_path / "whole", flags)
-    with before_call(monkeypatch, "loop.validation_loss", 2, stop):
+    with monkeypatch.context() as patch:
+        at_call(patch, forward_pass, stop)
         assert train_here(data_dir, tmp_path / "stopped", flags) == 75
-    assert checkpoint_names(tmp_path / "stopped") == ["ckpt_periodic_step0000004"]
-    assert [line["step"] for line in scalars(tmp_path / "stopped", "val_loss")] == [2, 4]
-    assert scalars(tmp_path / "stopped", "scalars")[-1]["step"] == 4
+    assert checkpoint_names(tmp_path / "stopped") == [f"ckpt_periodic_step{left_off_at:07d}"]
+    assert [line["step"] for line in scalars(tmp_path / "stopped", "val_loss")] == validated
+    assert len(losses(tmp_path / "stopped")) == left_off_at
     assert train_here(data_dir, tmp_path / "stopped", flags) == 0
     assert scalars(tmp_path / "stopped") == scalars(tmp_path / "whole")
     assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
     assert rows_by_step(tmp_path / "stopped") == rows_by_step(tmp_path / "whole")
+
+
+def test_stopped_again_and_again_before_a_step_is_through_a_run_keeps_its_checkpoint(data_dir, tmp_path, monkeypatch):
+    flags = "--max_train_steps 4 --save_every 4 --eval_every 2"
+    train_here(data_dir, tmp_path / "whole", flags)
+    for forward_pass in (2 * 4 + 3, 2, 6 + 2, 2):  # in validation, again, in step 3 after it, in validation again
+        with monkeypatch.context() as patch:
+            at_call(patch, forward_pass, stop)
+            assert train_here(data_dir, tmp_path / "stopped", flags) == 75
+        assert checkpoint_names(tmp_path / "stopped") == ["ckpt_periodic_step0000002"]
+    assert train_here(data_dir, tmp_path / "stopped", flags) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped", "ckpt_final_step0000004")
+
+
+@pytest.mark.parametrize(("call", "step"), [(2, 0), (6, 1)])
+def test_a_signal_to_one_rank_breaks_off_the_step_or_validation_of_all(data_dir, tmp_path, call, step):
+    """Each rank has four micro batches a step; the signal comes in the second of step 1, and of the validation."""
+    flags = "--max_train_steps 3 --save_every 0 --eval_every 1 --micro_batch_size 2 --timeout_seconds 60"
+    line = command(data_dir, tmp_path / "run", flags, ranks=2, program=HERE / "faulty_rank.py")
+    process = start([word for word in line if "max-restarts" not in word], os.environ | {"FAULT": f"stop:1:{call}"})
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output  # torchrun's own, whatever its ranks end with
+    assert output.count(f"stopped after step {step}; the same command goes on from there") == 2
+    assert checkpoint_names(tmp_path / "run") == [f"ckpt_periodic_step{step:07d}"]
+    run(command(data_dir, tmp_path / "run", flags, ranks=2))
+    run(command(data_dir, tmp_path / "whole", flags, ranks=2))
+    assert scalars(tmp_path / "run") == scalars(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_the_other_signals_that_end_a_job_save_too(data_dir, tmp_path, monkeypatch, number):
+    before = signal.signal(number, signal.default_int_handler)  # pytest may have been started with it ignored
+    try:
+        with before_call(monkeypatch, "loop.optimizer_step", 3, lambda: signal.raise_signal(number)):
+            assert train_here(data_dir, tmp_path, "--max_train_steps 6 --save_every 0 --eval_every 0") == 75
+    finally:
+        signal.signal(number, before)
+    assert checkpoint_names(tmp_path) == ["ckpt_periodic_step0000002"]
+
+
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(data_dir, tmp_path, monkeypatch):
+    """As under nohup, which lets a run live on when its terminal is closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with before_call(monkeypatch, "loop.optimizer_step", 2, lambda: signal.raise_signal(signal.SIGHUP)):
+            assert train_here(data_dir, tmp_path, "--max_train_steps 3 --save_every 0 --eval_every 0") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "config.json", "state.json"])

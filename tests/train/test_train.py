@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from running import QUIET, losses, read_lines, rows_by_step, scalars, train_here
+from running import QUIET, before_call, losses, read_lines, rows_by_step, scalars, train_here
 from synthetic import write_data_set
 
 from bosrow.data.manifest import read_manifest
@@ -109,6 +109,7 @@ def test_dry_run_tells_the_arithmetic_and_writes_nothing(data_dir, tmp_path, cap
         ("--vocab_size 60", r"the model knows 60 words, .* vocabulary of 61"),
         ("--n_head 3", r"n_embd 16 cannot be divided by n_head 3"),
         ("--max_train_steps 0", r"--max_train_steps is 0; more than 0 is required"),
+        ("--seed 18446744073709551616", r"--seed is 18446744073709551616; at most 18446744073709551615 "),
         ("--grad_clip inf", r"--grad_clip is inf; a finite number is required"),
         ("--learning_rate nan", r"--learning_rate is nan; a finite number is required"),
         ("--init_from /nonexistent", r"/nonexistent has no config.json"),
@@ -198,6 +199,26 @@ def test_samples_of_text_are_recorded_one_a_line_and_once_whatever_stopped_the_r
     assert capsys.readouterr().out.count("the model writes: ") == 3
     shutil.rmtree(tmp_path / "run" / "ckpt_final_step0000005")
     assert sampled() == samples
+
+
+def test_a_sample_that_fails_is_told_and_the_run_goes_on(data_dir, tmp_path, monkeypatch, capsys):
+    with before_call(monkeypatch, "evaluations.sample_text", 1, lambda: {}["an id without a word"]):
+        assert train_here(data_dir, tmp_path, f"--max_train_steps 4 {QUIET} --sample_every 2") == 0
+    assert "warning: step 2: no sample of text (KeyError: 'an id without a word')" in capsys.readouterr().out
+
+
+def test_the_largest_seed_trains_and_samples(tmp_path):
+    from vocabularies import write_tokenizer
+
+    from bosrow.cli import main
+
+    tokenizer = write_tokenizer(tmp_path / "tokenizer", vocab_size=300)
+    (tmp_path / "corpus.jsonl").write_text('{"text": "one two three"}\n' * 200)
+    command = f"prepare --data_files {tmp_path / 'corpus.jsonl'} --out_dir {tmp_path / 'data'} --tokenizer {tokenizer}"
+    assert main([*command.split(), *["--seq_len", "16", "--workers", "0", "--val_fraction", "0"]]) == 0
+    flags = f"--max_train_steps 2 {QUIET} --sample_every 1 --vocab_size 384 --seed {2**64 - 1}"
+    assert train_here(tmp_path / "data", tmp_path / "run", flags) == 0
+    assert len(read_lines(tmp_path / "run" / "samples.jsonl")) == 2
 
 
 def test_without_torch_the_command_says_what_to_install(tmp_path):

@@ -18,7 +18,7 @@ class Shared:
     """Sums over ranks that are threads here; those of real processes are tested in test_distributed.py."""
 
     def __init__(self, size: int) -> None:
-        self.parts: list[float] = []
+        self.parts: list[torch.Tensor] = []
         self.barrier = Barrier(size)
 
 
@@ -27,9 +27,9 @@ class ThreadWorld(World):
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         shared: Shared = self.__dict__["shared"]
-        shared.parts.append(float(values))
+        shared.parts.append(values.clone())
         shared.barrier.wait()
-        return torch.tensor(sum(shared.parts), dtype=values.dtype)
+        return torch.stack(shared.parts).sum(0)
 
 
 def losses_of(rows, *, wanted: int, batch_size: int, world_size: int) -> list[float]:
@@ -38,7 +38,15 @@ def losses_of(rows, *, wanted: int, batch_size: int, world_size: int) -> list[fl
     def one(rank: int) -> float:
         world = ThreadWorld(rank=rank, size=world_size, local_rank=rank, device=torch.device("cpu"))
         world.__dict__["shared"] = shared
-        found = validation_loss(roughened(TINY), rows, wanted, batch_size=batch_size, dtype=torch.float32, world=world)
+        found = validation_loss(
+            roughened(TINY),
+            rows,
+            wanted,
+            batch_size=batch_size,
+            dtype=torch.float32,
+            world=world,
+            stop_asked=lambda: False,
+        )
         assert found.rows == (wanted or len(rows))
         return found.loss
 

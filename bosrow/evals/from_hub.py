@@ -1,0 +1,79 @@
+"""A benchmark's items for a training run, asked of the Hub once, in the background, by the main rank alone.
+
+Promise: training begins meanwhile; what goes wrong is told in one line and all ranks go on without the benchmark. The
+other ranks get the items from the main one, as a tensor. Cost: the items twice in memory while they are handed on.
+"""
+
+import dataclasses
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from bosrow.data.stopping import Stopped
+from bosrow.errors import UserError
+from bosrow.evals.catalogue import load
+from bosrow.evals.items import Item
+from bosrow.evals.options import SourceOptions
+from bosrow.evals.scoring import any_rank, bytes_from_main, rank
+
+LOOK_SECONDS = 0.1  # between two looks for a signal while the Hub's answer is waited for
+
+
+class ItemsFromHub:
+    """The items of the benchmark `name`, made on all ranks before the first step."""
+
+    def __init__(self, name: str, options: SourceOptions, device: torch.device, note: Callable[[str], None]) -> None:
+        self._name, self._options, self._device, self._note = name, options, device, note
+        self._items: list[Item] = []
+        self._thread = threading.Thread(target=self._ask, name="bosrow-hub", daemon=True)
+        if rank() == 0:
+            self._thread.start()
+
+    def _ask(self) -> None:
+        try:
+            with _silence():
+                _, self._items = load(self._name, self._options)
+        except Exception as error:  # of the packages that ask the Hub: a benchmark is not worth a run
+            text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            self._note(
+                f"no {self._name} in this run: {' '.join(text.split())}; or turn it off with --{self._name}_every 0"
+            )
+
+    def wait(self, stop_asked: Callable[[], bool]) -> list[Item]:
+        """The items, on every rank; none where they could not be had. Raises Stopped, on every rank, at a stop."""
+        while self._thread.is_alive() and not stop_asked():
+            self._thread.join(LOOK_SECONDS)
+        if any_rank(self._thread.is_alive(), self._device):
+            raise Stopped
+        return _items_of(bytes_from_main(json.dumps([*map(dataclasses.asdict, self._items)]).encode(), self._device))
+
+
+def _items_of(data: bytes) -> list[Item]:
+    return [
+        Item(**{**fields, "choices": tuple((context, continuation) for context, continuation in fields["choices"])})
+        for fields in json.loads(data)
+    ]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No bars and no lines about retries, which would break into the run's own line."""
+    import datasets
+
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    bars = not datasets.utils.are_progress_bars_disabled()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        datasets.disable_progress_bars()
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()
