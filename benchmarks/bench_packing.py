@@ -8,9 +8,9 @@ import pytest
 from oracles import packing as oracle
 from side_by_side import DEV, in_turn, needs_dev, report, spread
 
-from bosrow.data.packing import POLICIES, make_policy
-from bosrow.data.policies import compare_policies
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.inspect.policies import compare_policies
+from bosrow.packing.table import POLICIES, make_policy
+from bosrow.tokenizers.gpt2 import load_tokenizer
 
 WEB_MEDIAN, WEB_MEAN = 630, 1026  # of a web corpus, in GPT-2 tokens
 AIMS = {(1024, 1000): 1.25, (1024, 10_000): 1.10, (2048, 1000): 1.13, (2048, 10_000): 1.08}

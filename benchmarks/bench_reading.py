@@ -16,8 +16,8 @@ from side_by_side import report, spread
 from synthetic import write_data_set
 
 import bosrow
-from bosrow.data.sampler import RowOrder
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.dataset.order import RowOrder
+from bosrow.tokenizers.gpt2 import load_tokenizer
 
 
 def test_tokens_per_second_of_the_tokenizer_on_one_core(benchmark, capsys):
@@ -103,7 +103,7 @@ def test_seconds_that_a_step_waits_for_its_batch(benchmark, capsys, tmp_path):
 BEYOND_CACHE = """
 import json, os, sys, time
 import numpy as np, bosrow
-from bosrow.data.sampler import RowOrder
+from bosrow.dataset.order import RowOrder
 if sys.argv[2]:
     with open(sys.argv[2] + "/cgroup.procs", "w") as file:
         file.write(str(os.getpid()))

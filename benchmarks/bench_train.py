@@ -39,10 +39,10 @@ def bosrow_loop(shape: str, dtype: str, compiled: bool) -> Callable[[], object]:
     """One step of bosrow's trainer, as bosrow.train.loop takes it."""
     import torch
 
-    from bosrow.train.distributed import World
-    from bosrow.train.model import GPT2, ModelConfig
+    from bosrow.distributed.world import World
+    from bosrow.model.gpt2 import GPT2, ModelConfig
     from bosrow.train.optimizer import make_optimizer, optimizer_step
-    from bosrow.train.options import TrainOptions
+    from bosrow.train.train_options import TrainOptions
 
     layers, heads, width, length, rows, _ = SHAPES[shape]
     config = ModelConfig(vocab_size=VOCAB_SIZE, seq_len=length, n_layer=layers, n_head=heads, n_embd=width)

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from datasets import load_dataset
 
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.tokenizers.gpt2 import load_tokenizer
 
 ROW_TOKENS, BUFFER_DOCS, BOS = 1025, 1000, 50256
 

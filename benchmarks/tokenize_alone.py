@@ -14,7 +14,7 @@ from multiprocessing import get_context
 
 import pyarrow.parquet as pq
 
-from bosrow.data.tokenizer import load_tokenizer
+from bosrow.tokenizers.gpt2 import load_tokenizer
 
 
 def encode(unit: tuple[str, int]) -> int:

@@ -57,7 +57,7 @@ def tracked(*paths: str) -> list[str]:
 def test_the_wheel_holds_every_module_and_the_vocabulary_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == set(tracked("bosrow"))
-    assert "bosrow/data/vocabulary/r50k_base.tiktoken.xz" in names
+    assert "bosrow/tokenizers/vocabulary/r50k_base.tiktoken.xz" in names
 
 
 def test_the_wheel_works_in_a_fresh_environment_from_another_folder(wheel, tmp_path):
@@ -85,7 +85,7 @@ def test_importing_bosrow_imports_nothing_heavy():
 
 def test_preparing_and_reading_rows_never_import_torch():
     program = (
-        "import sys, bosrow.data.prepare, bosrow.data.rows, bosrow.data.verify, bosrow.data.token_source, "
-        "bosrow.data.policies, bosrow.data.hub; print('torch' in sys.modules)"
+        "import sys, bosrow.prepare.command, bosrow.dataset.rows, bosrow.dataset.verify, bosrow.sources.token_files, "
+        "bosrow.inspect.policies, bosrow.sources.hub.repository; print('torch' in sys.modules)"
     )
     assert run(sys.executable, "-c", program, cwd=ROOT).strip() == "False"

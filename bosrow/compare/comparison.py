@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from bosrow import __version__
-from bosrow.compare import curves, statistics
-from bosrow.compare.figure import Figure, Scores
-from bosrow.compare.figures import PRIMARY, figures_of
+from bosrow.compare import statistics
+from bosrow.compare.checks.matched_settings import Mismatch, matched, mismatches, refuse
+from bosrow.compare.checks.run_health import ailments
+from bosrow.compare.exposure import ArmData, data_of
 from bosrow.compare.grouping import Arm, Pair, arms_of, pairs_of
-from bosrow.compare.health import ailments
-from bosrow.compare.judgement import judge, noise_floor
-from bosrow.compare.knobs import Mismatch, matched, mismatches, refuse
-from bosrow.compare.questions import confounds, questions
+from bosrow.compare.metrics.metric import Figure, Scores
+from bosrow.compare.metrics.table import PRIMARY, figures_of
+from bosrow.compare.report import curves
+from bosrow.compare.report.questions import confounds, questions
 from bosrow.compare.runs import Floats, Run
-from bosrow.compare.seen import ArmData, data_of
+from bosrow.compare.verdict import judge, noise_floor
 
 Content = dict[str, Any]
 ALPHA = 0.05

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.data.tokenizer import Tokenizer
 from bosrow.evals.items import Hub, Item, Record, prepare
 from bosrow.evals.scoring import LanguageModel, Track, score
+from bosrow.tokenizers.tokenizer import Tokenizer
 
 Result = dict[str, Any]
 

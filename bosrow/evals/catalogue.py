@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from bosrow.errors import UserError
-from bosrow.evals import arc_easy, blimp, ewok, hellaswag, winogrande
 from bosrow.evals.benchmark import Benchmark
+from bosrow.evals.eval_options import SourceOptions
 from bosrow.evals.items import Hub, Item, read_items
-from bosrow.evals.options import SourceOptions
+from bosrow.evals.tasks import arc_easy, blimp, ewok, hellaswag, winogrande
 
 MAKERS = {
     "ewok": ewok.benchmark,

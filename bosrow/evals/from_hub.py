@@ -13,12 +13,12 @@ from contextlib import contextmanager
 
 import torch
 
-from bosrow.data.stopping import Stopped
 from bosrow.errors import UserError
 from bosrow.evals.catalogue import load
+from bosrow.evals.eval_options import SourceOptions
 from bosrow.evals.items import Item
-from bosrow.evals.options import SourceOptions
 from bosrow.evals.scoring import any_rank, bytes_from_main, rank
+from bosrow.signals import Stopped
 
 LOOK_SECONDS = 0.1  # between two looks for a signal while the Hub's answer is waited for
 

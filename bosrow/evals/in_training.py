@@ -12,21 +12,21 @@ from typing import Any, Protocol
 
 import torch
 
-from bosrow.data.manifest import Manifest
-from bosrow.data.stopping import Stopped
-from bosrow.data.tokenizer_file import dataset_tokenizer
+from bosrow.dataset.manifest import Manifest
+from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError
-from bosrow.evals import ewok
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
 from bosrow.evals.bits_per_byte import Document, bits_per_byte
 from bosrow.evals.catalogue import benchmark_of, load
+from bosrow.evals.eval_options import TrainingEvaluationOptions
 from bosrow.evals.from_hub import ItemsFromHub
-from bosrow.evals.heldout import heldout_documents
+from bosrow.evals.heldout_documents import heldout_documents
 from bosrow.evals.items import Item
-from bosrow.evals.options import TrainingEvaluationOptions
 from bosrow.evals.plots import Point, draw_over_steps
-from bosrow.evals.report import within, without_nan
+from bosrow.evals.result_files import within, without_nan
 from bosrow.evals.scoring import Batch, TransformerModel, any_rank, rank
+from bosrow.evals.tasks import ewok
+from bosrow.signals import Stopped
 
 HELLASWAG_METRICS = "hellaswag_metrics.jsonl"
 EWOK_ITEMS = "ewok_items.jsonl"

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bosrow.data.tokenizer import Tokenizer
 from bosrow.errors import UserError
 from bosrow.evals.scoring import Sequence, fit
+from bosrow.tokenizers.tokenizer import Tokenizer
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.data.rows import Rows
+from bosrow.dataset.rows import Rows
 from bosrow.evals.benchmark import Result, mean_and_error
 from bosrow.evals.bits_per_byte import ratio_and_error
 from bosrow.evals.scoring import LanguageModel, Sequence, Track, sum_over_ranks, token_scores

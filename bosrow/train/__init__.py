@@ -8,15 +8,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bosrow.model.pretrained import load_model
     from bosrow.train.hugging_face import hugging_face_dataset
     from bosrow.train.loader import make_dataloader
-    from bosrow.train.pretrained import load_model
 
 __all__ = ["hugging_face_dataset", "load_model", "make_dataloader"]
 
 _HOMES = {
     "hugging_face_dataset": "bosrow.train.hugging_face",
-    "load_model": "bosrow.train.pretrained",
+    "load_model": "bosrow.model.pretrained",
     "make_dataloader": "bosrow.train.loader",
 }
 

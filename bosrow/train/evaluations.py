@@ -8,14 +8,15 @@ forward pass over the validation rows and the items of the benchmarks that are d
 from collections.abc import Callable
 from typing import Any
 
-from bosrow.data.row_text import printable
+from bosrow.dataset.batch_plan import BatchPlan
 from bosrow.evals.in_training import TrainingEvaluations
-from bosrow.train.curve import draw_curve
-from bosrow.train.model import GPT2
+from bosrow.inspect.row_text import printable
+from bosrow.model.gpt2 import GPT2
+from bosrow.train.loss_curve import draw_curve
 from bosrow.train.progress import Progress
 from bosrow.train.run_folder import SAMPLES, RunFolder
 from bosrow.train.samples import sample_text
-from bosrow.train.schedule import BatchPlan, is_due
+from bosrow.train.schedule import is_due
 from bosrow.train.setup import Setup
 from bosrow.train.validation import validation_loss
 

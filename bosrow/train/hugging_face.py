@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from bosrow.data.rows import open_rows
+from bosrow.dataset.rows import open_rows
 from bosrow.errors import OptionError
 
 Example = dict[str, torch.Tensor]

@@ -1,6 +1,6 @@
 """Batches of rows as tensors, for bosrow's trainer and for anyone else's.
 
-Promise: the order of bosrow.data.sampler, resumable at any batch and the same for every world size; all ranks get the
+Promise: the order of bosrow.dataset.order, resumable at any batch and the same for every world size; all ranks get the
 same number of batches; each row is turned from uint16 to int64 once; the next batches are read while the model works,
 by threads, so that no process of ours can outlive its parent or keep it. Cost: two batches of memory ahead, and a
 thread that sleeps most of the time.
@@ -20,12 +20,12 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from bosrow.data.lookup import Provenance
-from bosrow.data.mixture import MixedOrder, MixedRows, Mixture
-from bosrow.data.rows import Rows, open_rows
-from bosrow.data.sampler import RowOrder
+from bosrow.dataset.mixture import MixedOrder, MixedRows, Mixture
+from bosrow.dataset.order import RowOrder
+from bosrow.dataset.provenance import Provenance
+from bosrow.dataset.rows import Rows, open_rows
+from bosrow.distributed.ranks import rank_and_size
 from bosrow.errors import OptionError
-from bosrow.train.ranks import rank_and_size
 
 READ_AHEAD = 2  # batches
 MOST_SEED = 1 << 64

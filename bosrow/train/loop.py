@@ -14,27 +14,27 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from bosrow.data.manifest import TOKENIZER_FILE
-from bosrow.data.stopping import Stop, Stopped, caught_signals
+from bosrow.dataset.manifest import TOKENIZER_FILE
+from bosrow.distributed.device import peak_flops
+from bosrow.distributed.world import World, joined_world
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError, UserError
 from bosrow.lock import Hold, folder_lock
+from bosrow.model.gpt2 import GPT2
+from bosrow.model.pretrained import load_weights
+from bosrow.signals import Stop, Stopped, caught_signals
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, RunState
-from bosrow.train.device import peak_flops
-from bosrow.train.distributed import World, joined_world
+from bosrow.train.device_feed import fed
 from bosrow.train.evaluations import Evaluations
-from bosrow.train.feed import fed
 from bosrow.train.loader import Batches, BatchLoader, BatchMeta
-from bosrow.train.memory import attempt_step, fitting_plan
-from bosrow.train.model import GPT2
+from bosrow.train.memory_estimate import attempt_step, fitting_plan
 from bosrow.train.optimizer import StepResult, make_optimizer, optimizer_step
-from bosrow.train.options import TrainOptions
-from bosrow.train.pretrained import load_weights
 from bosrow.train.progress import Progress
 from bosrow.train.run_folder import EXPOSURES, RUN_CONFIG, SCALARS, RunFolder
 from bosrow.train.schedule import is_due
 from bosrow.train.setup import Setup
 from bosrow.train.trackers import Trackers
+from bosrow.train.train_options import TrainOptions
 
 
 def train(options: TrainOptions) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from bosrow.data.stopping import Stopped
-from bosrow.train.device import autocast
-from bosrow.train.distributed import World
-from bosrow.train.model import GPT2
-from bosrow.train.options import TrainOptions
+from bosrow.distributed.device import autocast
+from bosrow.distributed.world import World
+from bosrow.model.gpt2 import GPT2
+from bosrow.signals import Stopped
+from bosrow.train.train_options import TrainOptions
 
 
 def make_optimizer(model: GPT2, options: TrainOptions) -> torch.optim.AdamW:

@@ -14,9 +14,9 @@ from typing import Any
 
 from bosrow.evals.in_training import EWOK_ITEMS, HELLASWAG_METRICS
 from bosrow.files import parse_json, read_untrusted, replace_file
-from bosrow.train.model import ModelConfig
-from bosrow.train.options import TrainOptions
+from bosrow.model.gpt2 import ModelConfig
 from bosrow.train.trackers import Trackers
+from bosrow.train.train_options import TrainOptions
 
 RUN_CONFIG = "config.json"
 SCALARS = "scalars.jsonl"

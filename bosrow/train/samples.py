@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from bosrow.data.manifest import Manifest
-from bosrow.data.tokenizer_file import dataset_tokenizer
+from bosrow.dataset.manifest import Manifest
+from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError
-from bosrow.train.model import GPT2
+from bosrow.model.gpt2 import GPT2
 
 
 @torch.no_grad()

@@ -12,19 +12,20 @@ from typing import Any
 import torch
 
 from bosrow import __version__
-from bosrow.data.mixture import Mixture
+from bosrow.dataset.batch_plan import BatchPlan, plan_batch
+from bosrow.dataset.mixture import Mixture
+from bosrow.distributed.device import choose_dtype
+from bosrow.distributed.world import World
 from bosrow.errors import OptionError
+from bosrow.model.gpt2 import ModelConfig
+from bosrow.model.pretrained import read_config, weights_sha256
 from bosrow.train import checkpoint
-from bosrow.train.device import choose_dtype
-from bosrow.train.distributed import World
-from bosrow.train.memory import estimate_memory
-from bosrow.train.model import ModelConfig
-from bosrow.train.options import TrainOptions
-from bosrow.train.pretrained import read_config, weights_sha256
+from bosrow.train.memory_estimate import estimate_memory
 from bosrow.train.run_folder import RunFolder, run_dir_of
-from bosrow.train.schedule import BatchPlan, Schedule, Stage, plan_batch
-from bosrow.train.summary import summary
+from bosrow.train.schedule import Schedule, Stage
+from bosrow.train.start_table import summary
 from bosrow.train.trackers import require_packages
+from bosrow.train.train_options import TrainOptions
 
 # Options that must be the same to go on from a checkpoint: with another value, it would be another run.
 IDENTITY = (

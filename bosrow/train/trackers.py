@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bosrow.errors import OptionError
-from bosrow.train.options import TrainOptions
+from bosrow.train.train_options import TrainOptions
 
 WAIT_SECONDS = 10.0  # for Weights & Biases to answer at the start; its own limit is 90
 FINISH_SECONDS = 60.0  # for what it has not sent yet, at the end; its own limit is none

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bosrow.data.mixture import MixedRows
-from bosrow.data.rows import Rows
-from bosrow.data.stopping import Stopped
-from bosrow.train.device import autocast
-from bosrow.train.distributed import World
-from bosrow.train.model import GPT2
+from bosrow.dataset.mixture import MixedRows
+from bosrow.dataset.rows import Rows
+from bosrow.distributed.device import autocast
+from bosrow.distributed.world import World
+from bosrow.model.gpt2 import GPT2
+from bosrow.signals import Stopped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from bosrow.cli import main
+from bosrow.compare.exposure import data_of
 from bosrow.compare.grouping import arms_of
 from bosrow.compare.runs import read_run
-from bosrow.compare.seen import data_of
-from bosrow.data.lookup import Provenance
-from bosrow.data.sampler import RowOrder
+from bosrow.dataset.order import RowOrder
+from bosrow.dataset.provenance import Provenance
 
 SEEDS = (1, 2, 3)
 STEPS = 16

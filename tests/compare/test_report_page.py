@@ -10,8 +10,8 @@ from browser import OVERLAPPING_TEXTS, STICKING_OUT, Browser, needs_chromium
 from compare_folders import write_experiment, write_run
 
 from bosrow.cli import main
-from bosrow.compare.page import page
-from bosrow.compare.report import report_of
+from bosrow.compare.command import report_of
+from bosrow.report.page import page
 
 NASTY = "<script>window.hacked=1</script>|`*[x](y)"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bosrow.cli import main
-from bosrow.evals.hellaswag import clean
+from bosrow.evals.tasks.hellaswag import clean
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 HARNESS = Path(__file__).parents[1] / "oracles" / "harness.py"

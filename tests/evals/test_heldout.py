@@ -6,9 +6,9 @@ import pytest
 from folders import items_file, model_folder
 
 from bosrow.cli import main
-from bosrow.data.tokenizer import load_tokenizer
 from bosrow.errors import UserError
-from bosrow.evals.heldout import heldout_documents
+from bosrow.evals.heldout_documents import heldout_documents
+from bosrow.tokenizers.gpt2 import load_tokenizer
 
 TEXTS = [f"Document {number}: " + "a word, é and more " * (number % 40) for number in range(200)]
 

@@ -10,7 +10,7 @@ from folders import BLIMP, EWOK, HELLASWAG
 
 from bosrow.errors import UserError
 from bosrow.evals.catalogue import load
-from bosrow.evals.options import EvalOptions
+from bosrow.evals.eval_options import EvalOptions
 
 
 def parquet(records):

@@ -11,9 +11,9 @@ from synthetic import write_data_set
 
 from bosrow.cli import main
 from bosrow.errors import UserError
-from bosrow.evals.report import distinct_names
-from bosrow.train.model import ModelConfig
-from bosrow.train.pretrained import read_config
+from bosrow.evals.result_files import distinct_names
+from bosrow.model.gpt2 import ModelConfig
+from bosrow.model.pretrained import read_config
 
 
 def lines_of(path):
@@ -173,7 +173,7 @@ def test_ctrl_c_ends_with_a_sentence(workplace, capsys, monkeypatch):
     def interrupted(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bosrow.evals.run.evaluate", interrupted)
+    monkeypatch.setattr("bosrow.evals.command.evaluate", interrupted)
     assert main(arguments(workplace, "hellaswag")) == 75
     assert capsys.readouterr().err.endswith("stopped; the same command starts again from the first checkpoint\n")
 
@@ -184,7 +184,7 @@ def test_a_folder_that_is_no_model_is_refused(workplace, capsys):
 
 
 def test_a_text_cannot_forge_a_special_token(workplace):
-    from bosrow.evals.tokenizer_file import tokenizer_of
+    from bosrow.evals.model_tokenizer import tokenizer_of
 
     tokenizer = tokenizer_of(workplace / "model", read_config(workplace / "model"), None)
     assert tokenizer.bos_token_id == 256
@@ -194,7 +194,7 @@ def test_a_text_cannot_forge_a_special_token(workplace):
 
 
 def test_a_folder_without_tokenizer_files_and_gpt2s_vocabulary_uses_the_shipped_tokenizer(tmp_path):
-    from bosrow.evals.tokenizer_file import tokenizer_of
+    from bosrow.evals.model_tokenizer import tokenizer_of
 
     for vocab_size in (50257, 50304):  # nanoGPT's number: padded with ids of no word
         assert tokenizer_of(tmp_path, ModelConfig(vocab_size=vocab_size), None).vocab_size == 50257

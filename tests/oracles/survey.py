@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from bosrow.data.manifest import read_manifest
+from bosrow.dataset.manifest import read_manifest
 
 
 def tokens_of_rows(data_dir):

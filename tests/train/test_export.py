@@ -10,12 +10,12 @@ from synthetic import write_data_set
 from test_model import random_tokens, roughened
 
 from bosrow.cli import main
-from bosrow.data.tokenizer import gpt2_ranks, load_tokenizer
+from bosrow.model.gpt2 import ModelConfig
+from bosrow.tokenizers.gpt2 import gpt2_ranks, load_tokenizer
 from bosrow.train import load_model
 from bosrow.train.checkpoint import RunState, save_checkpoint
-from bosrow.train.model import ModelConfig
+from bosrow.train.exported_tokenizer import merge_of
 from bosrow.train.samples import sample_tokens
-from bosrow.train.tokenizer_files import merge_of
 
 TEXTS = (
     "Rows begin with BOS, and end wherever they end.",

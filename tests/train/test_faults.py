@@ -12,8 +12,8 @@ import torch
 from running import before_call, command, losses, run, scalars, start, train_here, wait_for_step
 from synthetic import write_data_set
 
+from bosrow.model.gpt2 import GPT2
 from bosrow.train import load_model, loop
-from bosrow.train.model import GPT2
 
 FAULTY = Path(__file__).with_name("faulty_rank.py")
 

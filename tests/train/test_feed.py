@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from bosrow.train.distributed import World
-from bosrow.train.feed import double_buffered, fed
-from bosrow.train.model import GPT2, ModelConfig
+from bosrow.distributed.world import World
+from bosrow.model.gpt2 import GPT2, ModelConfig
+from bosrow.train.device_feed import double_buffered, fed
 from bosrow.train.optimizer import make_optimizer, optimizer_step
-from bosrow.train.options import TrainOptions
+from bosrow.train.train_options import TrainOptions
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,9 @@ from synthetic import write_data_set
 
 import bosrow
 from bosrow.cli import main
-from bosrow.data.sampler import RowOrder
-from bosrow.data.tokenizer import END_OF_TEXT, load_tokenizer
+from bosrow.dataset.order import RowOrder
 from bosrow.errors import DataSetError, OptionError
+from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
 from bosrow.train import make_dataloader
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from bosrow.dataset.batch_plan import plan_batch
 from bosrow.errors import MachineError
-from bosrow.train.memory import activation_bytes, attempt_step, estimate_memory, fitting_plan
-from bosrow.train.model import GPT2, ModelConfig
-from bosrow.train.schedule import plan_batch
+from bosrow.model.gpt2 import GPT2, ModelConfig
+from bosrow.train.memory_estimate import activation_bytes, attempt_step, estimate_memory, fitting_plan
 
 MEDIUM = ModelConfig(n_embd=1024, n_head=16, n_layer=24)
 

@@ -30,9 +30,9 @@ from running import (
 )
 from synthetic import write_data_set
 
-from bosrow.data.sampler import RowOrder
+from bosrow.dataset.order import RowOrder
+from bosrow.model.gpt2 import Transformer as GPT2Transformer
 from bosrow.train import loop
-from bosrow.train.model import Transformer as GPT2Transformer
 
 HERE = Path(__file__).parent
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bosrow.dataset.batch_plan import plan_batch
 from bosrow.errors import OptionError
-from bosrow.train.schedule import learning_rate, plan_batch
+from bosrow.train.schedule import learning_rate
 
 
 def test_the_default_step_on_one_gpu_is_48_micro_batches_of_10_rows():

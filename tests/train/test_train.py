@@ -9,7 +9,7 @@ import pytest
 from running import QUIET, before_call, losses, read_lines, rows_by_step, scalars, train_here
 from synthetic import write_data_set
 
-from bosrow.data.manifest import read_manifest
+from bosrow.dataset.manifest import read_manifest
 
 
 def test_a_run_learns_and_leaves_all_its_files(data_dir, tmp_path, capsys):
@@ -239,7 +239,7 @@ def test_importing_the_training_package_imports_no_torch():
     import subprocess
     import sys
 
-    program = "import sys, bosrow.train, bosrow.train.options; print('torch' in sys.modules)"
+    program = "import sys, bosrow.train, bosrow.train.train_options; print('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
     )

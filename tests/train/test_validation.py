@@ -10,7 +10,7 @@ from synthetic import write_data_set
 from test_model import TINY, roughened
 
 import bosrow
-from bosrow.train.distributed import World
+from bosrow.distributed.world import World
 from bosrow.train.validation import chosen_rows, validation_loss
 
 

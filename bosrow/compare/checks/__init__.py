@@ -1,0 +1,1 @@
+"""Whether runs may be compared: their settings match, and they ended well."""

@@ -1,0 +1,1 @@
+"""The metrics that arms are compared by: one file a family."""

@@ -1,0 +1,1 @@
+"""What a report of a comparison says, section by section."""

@@ -1,0 +1,133 @@
+"""All documents of a data set back from its rows, in their order of reading.
+
+Promise: a document of a lossless data set has exactly the tokens that were read, or DataSetError says which is
+incomplete or which piece does not fit. Cost: one pass over shards and provenance; of the documents that are not
+complete yet only the places of their pieces are kept, for the tokens stay in the memory-mapped shards.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.dataset.manifest import SPLITS
+from bosrow.dataset.provenance import DocumentInfo, Provenance, Tokens
+from bosrow.dataset.provenance_file import Columns
+from bosrow.errors import DataSetError
+from bosrow.open_files import mapped
+
+
+def rebuild(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, Tokens]]:
+    """All documents (`only`: those of one split), each with its tokens, own BOS first.
+
+    Raises DataSetError where a document is incomplete (the data set was made by a lossy policy, or is damaged).
+    """
+    for info, parts in stored_documents(provenance, only):
+        yield info, np.concatenate(parts)
+
+
+def stored_documents(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, list[Tokens]]]:
+    """The same with the tokens where they are: stretches of rows, one after the other."""
+    growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
+    one_split = None if provenance.manifest.rows_of("val") else "train"
+    for info in provenance.all_documents():
+        if info.split is None and one_split:
+            info = info._replace(split=one_split)
+        if info.split is None:
+            raise DataSetError(f"{provenance.data_dir} has no split for its documents (it was made with --val_shards)")
+        if only in (None, info.split):
+            yield info, growing[info.split].whole(info.document, info.tokens)
+
+
+def cropped_documents(provenance: Provenance) -> Iterator[tuple[DocumentInfo, list[Tokens]]]:
+    """What a data set made by a crop policy still has of each document.
+
+    Such a policy places at most one piece of a document; those without one are left out. The places of all pieces
+    are held in memory, since a document may wait in the buffer to the end.
+    """
+    growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
+    for documents in growing.values():
+        while documents.grow():
+            pass
+    for info in provenance.all_documents():
+        for split, documents in growing.items():
+            if info.document in documents.parts:
+                yield info._replace(split=split), documents.pop(info.document)
+
+
+@dataclass
+class GrowingDocuments:
+    """The documents of a split, as far as their pieces have been seen."""
+
+    provenance: Provenance
+    split: str
+    parts: defaultdict[int, list[Tokens]] = field(default_factory=lambda: defaultdict(list))  # views of the shards
+    lengths: dict[int, int] = field(default_factory=dict)  # tokens of `parts`
+
+    def __post_init__(self) -> None:
+        self._pieces = self._all_pieces()
+        self._stream = self.provenance.manifest.policy == "stream"
+        self._last = (-1, 0)  # document and end of the last piece seen
+
+    def whole(self, document: int, tokens: int) -> list[Tokens]:
+        """Stretches of the `tokens` tokens of a document, then forgotten. Raises DataSetError if there are others."""
+        while self.lengths.get(document, 0) < tokens and self.grow():
+            pass
+        found = self.lengths.get(document, 0)
+        if found != tokens:
+            raise DataSetError(
+                f"{self.provenance.data_dir} holds {found:,} tokens of document {document}, which had {tokens:,}"
+            )
+        return self.pop(document)
+
+    def pop(self, document: int) -> list[Tokens]:
+        """Stretches of the tokens seen of a document, which is then forgotten."""
+        del self.lengths[document]
+        return self.parts.pop(document)
+
+    def grow(self) -> bool:
+        """Look at some more pieces; False if there are none."""
+        found = next(self._pieces, None)
+        if found is None:
+            return False
+        pieces, tokens, starts = found
+        lengths, parts = self.lengths, self.parts
+        documents, begins = pieces["document"].astype(np.int64), pieces["offset"].astype(np.int64)
+        ends = begins + pieces["length"] - pieces["added_bos"]
+        zeros = starts + pieces["added_bos"] - begins  # where the document's token 0 would be
+        more = self._hold_more(documents, ends)
+        columns = (column[more].tolist() for column in (documents, begins, ends, zeros))
+        for document, begin, end, zero in zip(*columns, strict=True):
+            known = lengths.get(document, 0)
+            if not 0 <= known - begin <= self._stream:
+                raise DataSetError(
+                    f"{self.provenance.data_dir}: a piece in {self.split} holds tokens {begin:,} to {end:,} of "
+                    f"document {document}, of which {known:,} came before; the data set is damaged"
+                )
+            parts[document].append(tokens[zero + known : zero + end])
+            lengths[document] = end
+        return True
+
+    def _hold_more(self, documents: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of the next pieces, (pieces,) each, hold more than the piece before them.
+
+        A stream row begins with the last token of the row before it. Where a document ended there, that token is
+        the whole piece, and the document may have been handed out and forgotten since.
+        """
+        if not self._stream or not len(documents):
+            return np.ones(len(documents), bool)
+        before = np.concatenate([[self._last[0]], documents[:-1]]), np.concatenate([[self._last[1]], ends[:-1]])
+        self._last = int(documents[-1]), int(ends[-1])
+        return (documents != before[0]) | (ends != before[1])
+
+    def _all_pieces(self) -> Iterator[tuple[Columns, Tokens, npt.NDArray[np.int64]]]:
+        """All pieces in order, many at a time: the pieces, tokens, and at which of these each piece starts."""
+        row_tokens = self.provenance.manifest.row_tokens
+        for shard in self.provenance.manifest.shards_of(self.split):
+            tokens = mapped(self.provenance.data_dir / shard.name).view("<u2")
+            for pieces in self.provenance.pieces(shard):
+                yield pieces, tokens, pieces["row"].astype(np.int64) * row_tokens + pieces["column"]
+        pieces, tokens = self.provenance.tail(self.split)
+        yield pieces, tokens, np.cumsum(pieces["length"], dtype=np.int64) - pieces["length"]

@@ -1,0 +1,138 @@
+"""Reads the Parquet files of a provenance, which are not to be trusted more than any other file.
+
+Promise: columns of the types, names and number of lines that were written, without nulls where none may be, or one
+DataSetError that names the file. Cost: of a file that is searched, only the row groups that can hold the answer.
+(pyarrow's own conversions to NumPy import pandas where it is installed, and flatten() of lists pyarrow.compute, either
+of which takes longer than most lookups.)
+"""
+
+import errno
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bosrow.dataset.provenance_writer import PIECE
+from bosrow.errors import DataSetError, MachineError
+
+Columns = dict[str, npt.NDArray[Any]]
+
+PIECES = pa.schema([pa.field(name, pa.from_numpy_dtype(PIECE[name])) for name in PIECE.names or ()])
+TAIL = pa.schema([PIECES.field(name) for name in ("document", "offset", "length", "added_bos")]).append(
+    pa.field("tokens", pa.list_(pa.uint16()))
+)
+DOCUMENTS = pa.schema(
+    [
+        pa.field("document", pa.uint64()),
+        pa.field("source_file", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("source_row", pa.uint64()),
+        pa.field("tokens", pa.uint32()),
+        pa.field("split", pa.dictionary(pa.int8(), pa.string())),
+    ]
+)
+MAY_BE_NULL = ("split", "id")
+
+
+class ProvenanceFile:
+    """One file of a provenance, which meta.json says has `lines` lines. Raises DataSetError where it does not fit."""
+
+    def __init__(self, path: Path, lines: int) -> None:
+        self.path = path
+        with self._readable():
+            # As bytes: pyarrow takes text with a colon for a URI, and refuses a name that is not UTF-8.
+            self._file = pq.ParquetFile(pa.OSFile(os.fsencode(path)))
+            found, self._schema = self._file.metadata.num_rows, self._file.schema_arrow
+        if found != lines:
+            raise DataSetError(f"{path} has {found:,} lines, meta.json says {lines:,}; the data set is damaged")
+        self._check_types()
+
+    def _check_types(self) -> None:
+        lacking = [name for name in self._required.names if name not in self._schema.names]
+        if lacking:
+            raise DataSetError(
+                f"{self.path} lacks the columns {', '.join(sorted(lacking))}; "
+                "it was made by another version of bosrow: prepare the data set again"
+            )
+        for field in self._required:
+            found = self._schema.field(field.name).type
+            if found != field.type:
+                raise DataSetError(f"{self.path}: {field.name} is {found}, {field.type} was required")
+
+    @property
+    def _required(self) -> pa.Schema:
+        if self.path.name.startswith("documents_"):
+            return DOCUMENTS.append(pa.field("id", pa.string())) if self.has_ids else DOCUMENTS
+        return TAIL if self.path.name.endswith("_tail.parquet") else PIECES
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether it is of documents whose ids were kept (--id_field)."""
+        return "id" in self._schema.names
+
+    def tables(
+        self, columns: list[str] | None = None, only: tuple[str, Collection[int]] | None = None
+    ) -> Iterator[pa.Table]:
+        """The lines of a row group at a time; with `only`, a column and values: the row groups that can hold them."""
+        columns = columns or self._required.names
+        with self._readable():
+            for group in range(self._file.num_row_groups):
+                if only is None or self._may_hold(group, *only):
+                    table = self._file.read_row_group(group, columns).combine_chunks()
+                    self._check_nulls(table)
+                    yield table
+
+    def arrays(self, only: tuple[str, Collection[int]] | None = None) -> Iterator[Columns]:
+        """As `tables`, where all columns hold numbers; with `only` exactly the lines that hold one of the values."""
+        for table in self.tables(only=only):
+            found = {name: as_array(table[name]) for name in table.column_names}
+            if only is not None:
+                chosen = np.isin(found[only[0]], list(only[1]))
+                found = {name: column[chosen] for name, column in found.items()}
+            yield found
+
+    def _may_hold(self, group: int, column: str, values: Collection[int]) -> bool:
+        row_group = self._file.metadata.row_group(group)
+        chunks = (row_group.column(number) for number in range(row_group.num_columns))
+        found = next(chunk.statistics for chunk in chunks if chunk.path_in_schema == column)
+        return found is None or not found.has_min_max or any(found.min <= value <= found.max for value in values)
+
+    def _check_nulls(self, table: pa.Table) -> None:
+        for name in table.column_names:
+            nulls = table[name].null_count
+            if pa.types.is_list(table[name].type):
+                nulls += sum(chunk.values.null_count for chunk in table[name].chunks)
+            if nulls and name not in MAY_BE_NULL:
+                raise DataSetError(f"{self.path} has {name} without a value; the data set is damaged")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What pyarrow says of a file that it cannot read is said of the data set, what the system says of the machine.
+
+        (An OSError of pyarrow's own, of a file whose pages make no sense, has no errno.)
+        """
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            why = " ".join(str(error).split())
+            if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+                raise MachineError(f"{self.path} cannot be read: {why}") from None
+            raise DataSetError(f"{self.path} is not readable Parquet ({why}); the data set is damaged") from None
+
+
+def as_array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """A column of numbers or truth values without nulls, shape (lines,)."""
+    chunks = [_as_array(chunk) for chunk in column.chunks]
+    return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty(0, column.type.to_pandas_dtype()), *chunks])
+
+
+def _as_array(chunk: pa.Array) -> npt.NDArray[Any]:
+    if not pa.types.is_boolean(chunk.type):
+        return np.from_dlpack(chunk)
+    bits = np.unpackbits(np.frombuffer(chunk.buffers()[1], np.uint8), bitorder="little")
+    return bits[chunk.offset : chunk.offset + len(chunk)].astype(bool)

@@ -1,0 +1,361 @@
+"""Which document is at which place of which row: written beside the shards, read back by number.
+
+`provenance/documents_NNNNNN.parquet` has a line for each document, `{split}_NNNNNN.parquet` a line for each piece
+of a shard's rows, `{split}_tail.parquet` the unfilled last row of a policy that loses nothing, tokens included.
+While one of these files is open its lines stand in an append-only file of fixed-size records, which a resumed
+run cuts back like a shard; they become Parquet, in row groups of a fixed size, when the file is complete. Cost:
+about 10 bytes a piece and a few microseconds a document.
+"""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bosrow.dataset.manifest import MOST_LINES, SHA256, ProvenanceInfo, ShardInfo
+from bosrow.errors import MachineError
+from bosrow.files import AppendFile, check_size, replace_with, sha256_of, whole_number
+from bosrow.packing.policy import Piece
+
+FOLDER = "provenance"
+DOCUMENTS_PER_FILE = 1_000_000
+ROW_GROUP_LINES = 1 << 17
+FLUSH_RECORDS = 4096
+FLUSH_BYTES = 1 << 16
+SINK_BYTES = 1 << 20
+
+PIECE = np.dtype(
+    [("row", "<u4"), ("column", "<u2"), ("length", "<u2"), ("document", "<u8"), ("offset", "<u4"), ("added_bos", "?")]
+)
+DOCUMENT = np.dtype([("source_file", "<u4"), ("source_row", "<u8"), ("tokens", "<u4"), ("split", "i1")])
+SPLIT_CODES = {"train": 0, "val": 1, None: -1}  # None: --val_shards, where rows have a split and documents have none
+# Numbers that grow from line to line shrink to almost nothing as differences.
+DELTA = "DELTA_BINARY_PACKED"
+PIECE_ENCODINGS = {"row": DELTA, "column": DELTA, "length": DELTA, "document": DELTA, "offset": DELTA}
+DOCUMENT_ENCODINGS = {"document": DELTA, "source_row": DELTA, "tokens": DELTA}
+
+
+class RecordFile:
+    """An open file of fixed-size records that becomes a Parquet file when it is complete."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], records: int = 0) -> None:
+        self.dtype = dtype
+        self.file = AppendFile(path, records * dtype.itemsize)
+
+    def __len__(self) -> int:
+        return self.file.length // self.dtype.itemsize
+
+    def chunks(self) -> Iterator[npt.NDArray[np.void]]:
+        """All records, a row group's worth at a time."""
+        with open(self.file.path, "rb") as file:
+            while data := file.read(ROW_GROUP_LINES * self.dtype.itemsize):
+                yield np.frombuffer(data, self.dtype)
+
+
+class PieceLog:
+    """The pieces of one packer's rows, in a file for each shard."""
+
+    def __init__(self, out_dir: Path) -> None:
+        self.folder = out_dir / FOLDER
+        self.closed: list[ProvenanceInfo] = []
+        self.outdated: list[Path] = []  # record files that no state will name again
+        self._open: RecordFile | None = None
+        self._rows: list[int] = []  # of the pieces that wait to be written
+        self._pieces_of_row: list[int] = []
+        self._pieces: list[Piece] = []
+
+    def add(self, shard: str, row: int, pieces: list[Piece]) -> None:
+        """Record the pieces of a row (counted within the shard)."""
+        if self._open is None:
+            self._open = RecordFile(self._path(shard), PIECE)
+        self._rows.append(row)
+        self._pieces_of_row.append(len(pieces))
+        self._pieces += pieces
+        if len(self._pieces) >= FLUSH_RECORDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand all pieces to the operating system."""
+        if self._open is None or not self._pieces:
+            return
+        values = np.fromiter(chain.from_iterable(self._pieces), np.int64).reshape(-1, len(Piece._fields))
+        records = np.empty(len(values), PIECE)
+        for name, column in zip(Piece._fields, values.T, strict=True):
+            records[name] = column
+        first = np.cumsum([0, *self._pieces_of_row[:-1]])  # piece of each row
+        starts = np.cumsum(records["length"], dtype=np.int64) - records["length"]
+        records["row"] = np.repeat(self._rows, self._pieces_of_row)
+        records["column"] = starts - np.repeat(starts[first], self._pieces_of_row)
+        self._open.file.write(records.tobytes())
+        self._rows.clear()
+        self._pieces_of_row.clear()
+        self._pieces.clear()
+
+    def close(self, shard: str) -> None:
+        """The shard is complete: write its pieces as Parquet."""
+        self._flush()
+        assert self._open is not None
+        path = self.folder / f"{Path(shard).stem}.parquet"
+        names = PIECE.names or ()
+        tables = (pa.table({name: as_column(chunk[name]) for name in names}) for chunk in self._open.chunks())
+        self.closed.append(write_parquet(path, tables, PIECE_ENCODINGS))
+        self._open.file.close()
+        self.outdated.append(self._open.file.path)
+        self._open = None
+
+    def write_tail(self, split: str, pieces: list[Piece], tokens: list[npt.NDArray[np.uint16]]) -> None:
+        """Store the unfilled last row, of which no shard has a token."""
+        columns = np.array(pieces, np.dtype([(name, PIECE[name]) for name in Piece._fields]))
+        ends = np.cumsum([0, *map(len, tokens)], dtype=np.int32)
+        flat = np.concatenate([*tokens, np.empty(0, np.uint16)])
+        table = pa.table(
+            {name: as_column(columns[name]) for name in ("document", "offset", "length", "added_bos")}
+            | {"tokens": pa.ListArray.from_arrays(as_column(ends), as_column(flat))}
+        )
+        self.closed.append(write_parquet(self.folder / f"{split}_tail.parquet", iter([table]), {}))
+
+    def state(self, shard: str) -> dict[str, Any]:
+        """Make all pieces durable and say how many the open shard has."""
+        self._flush()
+        if self._open is not None:
+            self._open.file.sync()
+        closed = [asdict(info) for info in self.closed]
+        return {"closed": closed, "open": [shard, len(self._open)] if self._open is not None else None}
+
+    def restore(self, state: dict[str, Any], shards: list[ShardInfo], open_shard: str | None) -> None:
+        """Take over what `state` returned, if it is of these complete shards and this open one; else ValueError."""
+        self.closed = _closed(self.folder, state, [f"{Path(shard.name).stem}.parquet" for shard in shards])
+        shard, records = state["open"] or (None, 0)
+        if shard != open_shard or (whole_number(records) > 0) != (open_shard is not None):
+            raise ValueError(f"the pieces are not of the open shard, {open_shard}")
+
+    def reopen(self, state: dict[str, Any]) -> None:
+        """After `restore`: cut the open file back to its pieces."""
+        if state["open"]:
+            shard, records = state["open"]
+            self._open = RecordFile(self._path(shard), PIECE, records)
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the files that exist according to this log."""
+        return {info.name for info in self.closed} | ({self._open.file.path.name} if self._open is not None else set())
+
+    def _path(self, shard: str) -> Path:
+        return self.folder / f"{Path(shard).stem}.pieces"
+
+
+class DocumentLog:
+    """A line for each document, in order of reading. `names` are the source's files; `with_ids` keeps ids too."""
+
+    def __init__(self, out_dir: Path, names: list[str], with_ids: bool) -> None:
+        self.folder = out_dir / FOLDER
+        self.names = names
+        self.with_ids = with_ids
+        self.closed: list[ProvenanceInfo] = []
+        self.outdated: list[Path] = []
+        self._open: RecordFile | None = None
+        self._ids: AppendFile | None = None
+        self._lines = 0  # of the open file, those that wait included
+        self._waiting: list[tuple[int, int, int, int]] = []
+        self._waiting_ids = bytearray()
+
+    def add(self, place: tuple[int, int], tokens: int, split: str | None, document_id: str | None) -> None:
+        """Record the next document: (file, row) in the source, its length, the split that a hash gave it."""
+        if self._open is None:
+            self._open = RecordFile(self._path("documents"), DOCUMENT)
+            self._ids = AppendFile(self._path("ids")) if self.with_ids else None
+        self._lines += 1
+        self._waiting.append((*place, tokens, SPLIT_CODES[split]))
+        if self._ids:
+            text = (document_id or "").encode(errors="replace")
+            self._waiting_ids += (NO_ID if document_id is None else len(text)).to_bytes(4, "little") + text
+        if len(self._waiting) >= FLUSH_RECORDS or len(self._waiting_ids) > FLUSH_BYTES:
+            self._flush()
+        if self._lines == DOCUMENTS_PER_FILE:
+            self.close()
+
+    def close(self) -> None:
+        """Write the open file's documents as Parquet."""
+        if self._open is None:
+            return
+        self._flush()
+        path = self.folder / f"documents_{len(self.closed):06d}.parquet"
+        first = len(self.closed) * DOCUMENTS_PER_FILE
+        self.closed.append(write_parquet(path, self._tables(first), DOCUMENT_ENCODINGS))
+        self._open.file.close()
+        self.outdated.append(self._open.file.path)
+        if self._ids:
+            self._ids.close()
+            self.outdated.append(self._ids.path)
+        self._open = self._ids = None
+        self._lines = 0
+
+    def _flush(self) -> None:
+        """Hand all lines to the operating system."""
+        if self._open is not None and self._waiting:
+            self._open.file.write(np.array(self._waiting, DOCUMENT).tobytes())
+            self._waiting.clear()
+        if self._ids and self._waiting_ids:
+            self._ids.write(bytes(self._waiting_ids))
+            self._waiting_ids.clear()
+
+    def _tables(self, first: int) -> Iterator[pa.Table]:
+        assert self._open is not None
+        ids = read_ids(self._ids.path) if self._ids else None
+        names = as_strings(self.names)
+        for chunk in self._open.chunks():
+            columns = {
+                "document": as_column(np.arange(first, first + len(chunk), dtype=np.uint64)),
+                "source_file": pa.DictionaryArray.from_arrays(as_column(chunk["source_file"].astype(np.int32)), names),
+                "source_row": as_column(chunk["source_row"]),
+                "tokens": as_column(chunk["tokens"]),
+                "split": pa.DictionaryArray.from_arrays(
+                    as_column(chunk["split"], chunk["split"] >= 0), as_strings(["train", "val"])
+                ),
+            }
+            if ids is not None:
+                columns["id"] = as_strings([next(ids) for _ in range(len(chunk))])
+            first += len(chunk)
+            yield pa.table(columns)
+
+    def state(self) -> dict[str, Any]:
+        """Make all lines durable and say how many there are."""
+        self._flush()
+        if self._open is not None:
+            self._open.file.sync()
+            if self._ids:
+                self._ids.sync()
+        return {
+            "closed": [asdict(info) for info in self.closed],
+            "records": self._lines,
+            "ids_bytes": self._ids.length if self._ids else 0,
+        }
+
+    def restore(self, state: dict[str, Any], documents: int) -> None:
+        """Take over what `state` returned, if it is of so many documents; else ValueError."""
+        files, self._lines = divmod(documents, DOCUMENTS_PER_FILE)
+        if len(state["closed"]) != files or whole_number(state["records"]) != self._lines:
+            raise ValueError(f"the log of documents is not of the {documents} that were read")
+        self.closed = _closed(self.folder, state, [f"documents_{number:06d}.parquet" for number in range(files)])
+        ids_bytes = _ids_bytes(self._path("ids"), self._lines) if self.with_ids and self._lines else 0
+        if whole_number(state["ids_bytes"]) != ids_bytes:
+            raise ValueError(f"the ids of {self._lines} documents are said to end at byte {state['ids_bytes']}")
+
+    def reopen(self, state: dict[str, Any]) -> None:
+        """After `restore`: cut the open files back to their lines."""
+        if self._lines:
+            self._open = RecordFile(self._path("documents"), DOCUMENT, self._lines)
+            self._ids = AppendFile(self._path("ids"), state["ids_bytes"]) if self.with_ids else None
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the files that exist according to this log."""
+        opened = {self._open.file.path.name} if self._open is not None else set()
+        return {info.name for info in self.closed} | opened | ({self._ids.path.name} if self._ids else set())
+
+    def _path(self, kind: str) -> Path:
+        return self.folder / f"documents_{len(self.closed):06d}.{kind}"
+
+
+def _closed(folder: Path, state: dict[str, Any], names: list[str]) -> list[ProvenanceInfo]:
+    """What `state` says of its complete files, if they are those of `names`; else ValueError."""
+    infos = [ProvenanceInfo(**info) for info in state["closed"]]
+    if [info.name for info in infos] != names:
+        raise ValueError(f"{len(infos)} provenance files are said to be complete, not the {len(names)} that are")
+    for info in infos:
+        if not SHA256.fullmatch(info.sha256) or not 0 < whole_number(info.rows) <= MOST_LINES:
+            raise ValueError(f"{info.name} is said to have a number of lines, or a checksum, that cannot be")
+        check_size(folder / info.name, whole_number(info.bytes))
+    return infos
+
+
+NO_ID = 0xFFFFFFFF  # the length that stands for a document without an id
+
+
+def read_ids(path: Path) -> Iterator[str | None]:
+    """The ids of an open documents file, in order."""
+    with open(path, "rb") as file:
+        while head := file.read(4):
+            length = int.from_bytes(head, "little")
+            yield None if length == NO_ID else file.read(length).decode()
+
+
+def _ids_bytes(path: Path, documents: int) -> int:
+    """Where the ids of so many documents end in the ids of an open documents file."""
+    sha256_of(path, 0)  # which complains of one that is missing
+    with open(path, "rb") as file:
+        for _ in range(documents):
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(0 if length == NO_ID else length, os.SEEK_CUR)
+        return file.tell()
+
+
+def as_column(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """An array as Arrow has it, null where not `valid`. (pa.array() takes a third of a second to import pandas.)"""
+    bits = [None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))]
+    data = np.packbits(values, bitorder="little") if values.dtype == bool else np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [*bits, pa.py_buffer(data)])
+
+
+def as_strings(texts: Sequence[str | None]) -> pa.Array:
+    """Texts as Arrow has them."""
+    data = [b"" if text is None else text.encode() for text in texts]
+    valid = np.packbits([text is not None for text in texts], bitorder="little")
+    ends = np.cumsum([0, *map(len, data)], dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(data)), pa.py_buffer(valid)
+    )
+
+
+def write_parquet(path: Path, tables: Iterator[pa.Table], encodings: dict[str, str]) -> ProvenanceInfo:
+    """Write `tables`, each a row group, durably. The bytes depend on the tables alone. Raises MachineError."""
+    file = AppendFile(path.with_suffix(".parquet.tmp"))
+    try:
+        first = next(tables)
+        dictionary = [name for name in first.column_names if name not in encodings and name != "tokens"]
+        sink = Sink(file)
+        with pq.ParquetWriter(
+            sink, first.schema, compression="zstd", use_dictionary=dictionary, column_encoding=encodings or None
+        ) as writer:
+            lines = 0
+            for table in (first, *tables):
+                writer.write_table(table, row_group_size=ROW_GROUP_LINES)
+                lines += len(table)
+        sink.write_block()
+        file.close()
+        replace_with(file.path, path)
+    except MachineError:
+        file.close()
+        file.path.unlink()  # on a full disk it would take the room that others need
+        raise
+    return ProvenanceInfo(name=path.name, rows=lines, bytes=file.length, sha256=file.digest.hexdigest())
+
+
+class Sink(io.RawIOBase):
+    """An AppendFile as pyarrow wants it, which writes a column at a time; here they are collected to a block."""
+
+    def __init__(self, file: AppendFile) -> None:
+        self.file = file
+        self.waiting = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.waiting += data
+        if len(self.waiting) >= SINK_BYTES:
+            self.write_block()
+        return memoryview(data).nbytes
+
+    def write_block(self) -> None:
+        """Hand all that was collected to the operating system."""
+        self.file.write(bytes(self.waiting))
+        self.waiting.clear()

@@ -1,0 +1,117 @@
+"""Writes rows into shards: raw little-endian uint16, `row_tokens` a row, no header.
+
+Rows are collected in a block and written a block at a time. A closed shard is durable and its checksum known.
+After a stop the writer goes on from a state: the open shard is cut back to the rows that the state counts.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.dataset.manifest import SHA256, SHARD_NAME, TOKEN_BYTES, ShardInfo
+from bosrow.errors import OptionError
+from bosrow.files import AppendFile, check_size, whole_number
+
+BLOCK_BYTES = 1 << 20
+
+
+class ShardWriter:
+    """The shards of one packer. `split_of(n)` says to which split the n-th shard belongs."""
+
+    def __init__(self, folder: Path, row_tokens: int, rows_per_shard: int, split_of: Callable[[int], str]) -> None:
+        self.folder = folder
+        self.row_tokens = row_tokens
+        self.rows_per_shard = rows_per_shard
+        self.split_of = split_of
+        self.closed: list[ShardInfo] = []
+        self.rows = 0  # of the open shard
+        self._file: AppendFile | None = None
+        rows = max(1, BLOCK_BYTES // (TOKEN_BYTES * row_tokens))
+        # One is filled while the checksum of the other is computed.
+        self._block, self._other_block = np.empty((2, rows, row_tokens), "<u2")
+        self._waiting = 0  # rows of the block that are filled and not yet written
+        self._name_next()
+
+    def _name_next(self) -> None:
+        """`split` and `name` are of the shard that the next row goes to."""
+        number = len(self.closed)
+        self.split = self.split_of(number)
+        self.name = f"{self.split}_{number:06d}.bin"
+
+    def next_row(self) -> npt.NDArray[np.uint16]:
+        """Room for the next row, shape (row_tokens,): the caller fills all of it, then calls `row_done`."""
+        return self._block[self._waiting]
+
+    def row_done(self) -> None:
+        """Count the row just filled. Once there are `rows_per_shard`, the caller calls `close_shard`."""
+        self._waiting += 1
+        self.rows += 1
+        if self._waiting == len(self._block):
+            self._write_block()
+
+    def close_shard(self) -> None:
+        """Make the open shard durable and final; without rows there is none."""
+        if self.rows == 0:
+            return
+        file = self._write_block()
+        file.sync()
+        file.close()
+        info = ShardInfo(
+            name=self.name, split=self.split, rows=self.rows, bytes=file.length, sha256=file.digest.hexdigest()
+        )
+        self.closed.append(info)
+        self.rows, self._file = 0, None
+        self._name_next()
+
+    def state(self) -> dict[str, Any]:
+        """Make all rows so far durable and say which they are."""
+        if self.rows:
+            self._write_block().sync()
+        return {"closed": [asdict(shard) for shard in self.closed], "rows": self.rows}
+
+    def restore(self, state: dict[str, Any], rows: dict[str, int]) -> None:
+        """Take over what `state` returned, if it is of full shards and of `rows` in each split; else ValueError."""
+        found: Counter[str] = Counter()
+        for said in state["closed"]:
+            full, sha256 = self.rows_per_shard, said["sha256"]
+            size = full * self.row_tokens * TOKEN_BYTES
+            shard = ShardInfo(name=self.name, split=self.split, rows=full, bytes=size, sha256=sha256)
+            if not SHA256.fullmatch(sha256) or said != asdict(shard):
+                raise ValueError(f"what is said of {self.name} is not of a full shard")
+            check_size(self.folder / shard.name, shard.bytes)
+            self.closed.append(shard)
+            found[shard.split] += full
+            self._name_next()
+        self.rows = whole_number(state["rows"])
+        found[self.split] += self.rows
+        if self.rows >= self.rows_per_shard or found != Counter(rows):
+            raise ValueError(f"its shards have {dict(found)} rows, its ledgers {rows}")
+
+    def reopen(self) -> None:
+        """After `restore`: cut the open shard back to its rows."""
+        if self.rows:
+            self._file = AppendFile(self.folder / self.name, self.rows * self.row_tokens * TOKEN_BYTES)
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the shards that exist according to this writer."""
+        return {shard.name for shard in self.closed} | ({self.name} if self.rows else set())
+
+    def _write_block(self) -> AppendFile:
+        if self._file is None:
+            if not SHARD_NAME.fullmatch(self.name):
+                raise OptionError(
+                    f"--shard_rows {self.rows_per_shard:,} makes more than 1,000,000 shards, for which there are no "
+                    "names; give a larger one, and --fresh"
+                )
+            self._file = AppendFile(self.folder / self.name)
+        if self._waiting:
+            self._file.write(self._block[: self._waiting].data)
+            self._block, self._other_block = self._other_block, self._block
+            self._waiting = 0
+        return self._file

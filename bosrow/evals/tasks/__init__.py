@@ -1,0 +1,1 @@
+"""The benchmarks of language, one small file each."""

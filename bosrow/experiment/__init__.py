@@ -1,0 +1,1 @@
+"""`bosrow ab`: an experiment from its TOML file to its report."""

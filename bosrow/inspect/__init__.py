@@ -1,0 +1,1 @@
+"""Looking at a data set: `bosrow inspect`, `trace` and `policies`. Nothing here changes one."""

@@ -1,0 +1,1 @@
+"""How documents become rows: pure functions of lengths, one class a policy, and the table of them."""

@@ -1,0 +1,1 @@
+"""`bosrow prepare`: from a corpus to a data set, by several processes, resumable to the byte."""

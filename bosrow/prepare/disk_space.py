@@ -1,0 +1,84 @@
+"""Whether what a preparation will write fits on the disk, told before it begins.
+
+The estimate comes from the corpus's first unit: bytes of text in it, tokens in a sample of that. It is not
+made where there is room for far more than any text could take.
+"""
+
+import shutil
+import sys
+
+from bosrow.dataset.manifest import TOKEN_BYTES, read_manifest
+from bosrow.errors import MachineError
+from bosrow.packing.table import LOSSLESS
+from bosrow.prepare.prepare_options import PrepareOptions
+from bosrow.sources.reading import documents_of, units_of
+from bosrow.sources.source import Source
+from bosrow.sources.unit import Position
+from bosrow.tokenizers.tokenizer import Tokenizer
+
+SAMPLE_BYTES = 1 << 20
+PROVENANCE = 1.05  # rows and provenance, as a multiple of rows: about 10 bytes a piece
+CROPPED = 0.5  # of all tokens, the share that the crop policies keep of web text at the usual lengths
+HUB_TOKENS_PER_BYTE = 0.35  # of a compressed Parquet file of web text (fineweb-edu's sample-10BT)
+MOST_PER_BYTE = 40  # bytes of rows that a byte of the source could give: tokens of one byte, packed twenty to one
+MARGIN = 1.2  # the estimate may be too low by so much without a warning
+SURE = 4  # below this part of the estimate there is no hope
+
+
+def check_space(options: PrepareOptions, source: Source, tokenizer: Tokenizer, done: float) -> None:
+    """Warn where the part of the source after `done` (a share) may not fit; MachineError where it cannot."""
+    free = shutil.disk_usage(options.out_dir).free
+    if free > MOST_PER_BYTE * source.size and source.format != "rows":
+        return
+    needed = (1 - done) * estimated_bytes(options, source, tokenizer)
+    if free >= MARGIN * needed:
+        return
+    numbers = (
+        f"about {_amount(needed)} {'more ' if done else ''}will be written to {options.out_dir}, "
+        f"{_amount(free)} are free there"
+    )
+    if free < needed / SURE:
+        raise MachineError(f"{numbers}; make room, or choose another disk by --out_dir, or read less by --max_docs")
+    print(f"warning: {numbers}", file=sys.stderr)
+
+
+def estimated_bytes(options: PrepareOptions, source: Source, tokenizer: Tokenizer) -> float:
+    """Bytes that a whole preparation will leave, by a look at its source; 0 where nothing can be told."""
+    kept = 1.0 if options.policy in LOSSLESS else CROPPED
+    tokens, per_document = _tokens(source, tokenizer)
+    if options.max_docs:
+        tokens = min(tokens, options.max_docs * per_document) if per_document else 0.0
+    return tokens * TOKEN_BYTES * kept * (1.0 if options.no_provenance else PROVENANCE)
+
+
+def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
+    """Tokens of the source, and tokens a document (0: not known)."""
+    if source.format == "rows":
+        assert source.data_dir is not None
+        ledgers = read_manifest(source.data_dir).ledgers.values()
+        placed = sum(ledger.tokens_placed for ledger in ledgers)
+        return placed, placed / max(1, sum(ledger.documents_read for ledger in ledgers))
+    if source.format == "tokens":
+        return source.size / TOKEN_BYTES, 0.0
+    if source.dataset:
+        return source.size * HUB_TOKENS_PER_BYTE, 0.0
+    text_bytes = documents = sampled_bytes = sampled_tokens = 0
+    unit = next(units_of(source, Position()), None)
+    if unit is None or unit.bad is not None or unit.share == 0:
+        return 0.0, 0.0
+    for document in documents_of(source, unit):
+        if document.bad is not None:
+            continue
+        text_bytes, documents = text_bytes + len(document.text), documents + 1
+        if sampled_bytes < SAMPLE_BYTES:
+            text = bytes(document.text[:SAMPLE_BYTES]).decode(errors="replace")
+            sampled_tokens += len(tokenizer.encode(text)) + 1
+            sampled_bytes += len(document.text[:SAMPLE_BYTES])
+    if not documents:
+        return 0.0, 0.0
+    tokens = text_bytes * sampled_tokens / max(1, sampled_bytes)
+    return tokens / unit.share, tokens / documents
+
+
+def _amount(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

@@ -1,0 +1,93 @@
+"""What a run says of itself: its identity (what decides the bytes) and the contents of meta.json."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import bosrow
+from bosrow.dataset.manifest import SCHEMA, ProvenanceInfo, ShardInfo, as_entries
+from bosrow.packing.table import POLICIES
+from bosrow.prepare.prepare_options import FREE, PrepareOptions
+from bosrow.sources.source import Source
+from bosrow.tokenizers.hugging_face import FileTokenizer
+from bosrow.tokenizers.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from bosrow.prepare.command import Run
+
+
+def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Everything that decides the bytes, one flat line each. Without `source` (not looked up) its line is left out."""
+    values = {name: value for name, value in asdict(options).items() if name not in FREE}
+    if source is not None:
+        values["source"] = source.fingerprint
+    made_with = {"tokenizer": tokenizer.name, "vocabulary": tokenizer.vocabulary_sha256, "bos": tokenizer.bos_token_id}
+    return values | made_with | {"schema": SCHEMA}
+
+
+def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInfo]) -> dict[str, Any]:
+    """The contents of meta.json: the names that existing tools read, then all the rest below `bosrow`."""
+    options, tokenizer = run.options, run.tokenizer
+    ledgers = {split: ledger.as_json() for split, ledger in run.ledgers.items()}
+    rows = sum(ledger["rows"] for ledger in ledgers.values())
+    written = rows * options.row_tokens
+    cropped = sum(ledger["tokens_cropped"] for ledger in ledgers.values())
+    read = sum(ledger["tokens_read"] for ledger in ledgers.values())
+    return {
+        "created_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "dataset": options.dataset,
+        "config": options.config,
+        "data_files": list(options.data_files) or None,
+        "split": options.split,
+        "text_field": options.text_field,
+        "tokenizer": tokenizer.name,
+        "use_fast": True,
+        "vocab_size": tokenizer.vocab_size,
+        "dtype": "uint16",
+        "format": "stream_rows" if options.policy == "stream" else "bos_row_packed_bestfit",
+        "seq_len": options.seq_len,
+        "row_tokens": options.row_tokens,
+        "packing_algo": POLICIES[options.policy].algorithm,
+        "batch_docs": options.batch_docs,
+        "buffer_docs": options.buffer_docs,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_is_eos": tokenizer.bos_token_id == tokenizer.eos_token_id,
+        "doc_format": f"[BOS] + {'gpt2_bpe' if tokenizer.name == 'gpt2' else 'tokenizer'}(text)",
+        "shard_rows": options.rows_per_shard,
+        "shard_tokens": options.rows_per_shard * options.row_tokens,
+        "val_shards": sum(shard.split == "val" for shard in shards),
+        "num_shards_total": len(shards),
+        "rows_written_total": rows,
+        "tokens_written_total": written,
+        "tokens_cropped_total": cropped,
+        "crop_fraction": cropped / max(1, cropped + written),
+        "docs_processed": run.documents,
+        "elapsed_seconds": round(run.seconds, 3),
+        "throughput_tokens_per_sec": round(read / max(run.seconds, 1e-9)),
+        "notes": "rows of seq_len + 1 tokens; x = row[:-1], y = row[1:]",
+        "bosrow": {
+            "schema": SCHEMA,
+            "version": bosrow.__version__,
+            "policy": options.policy,
+            "identity": identity(options, run.source, tokenizer),
+            "source": {
+                "dataset": run.source.dataset,
+                "revision": run.source.revision,
+                "fingerprint": run.source.fingerprint,
+                "files": [file.name for file in run.source.files],
+                "text_bytes": run.text_bytes,
+                "empty_texts": run.empty_texts,
+            },
+            "tokenizer": {
+                "name": tokenizer.name,
+                "engine": ", ".join(run.engines),
+                "engine_version": ", ".join(run.engines.values()),
+                "vocabulary_sha256": tokenizer.vocabulary_sha256,
+                "file_bytes": len(tokenizer.file_bytes) if isinstance(tokenizer, FileTokenizer) else None,
+            },
+            "ledger": ledgers,
+            "shards": as_entries(shards),
+            "provenance": as_entries(provenance),
+        },
+    }

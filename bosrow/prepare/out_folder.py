@@ -1,0 +1,78 @@
+"""The folder of a data set: which files in it are ours, and what an earlier run left there.
+
+Promise: nothing is written into a folder that holds anything else, nor through a link, only names that we give are
+ever deleted, and never a source. What says that a data set is complete, or how far it has come, goes first: a
+crash never leaves it without what it names.
+"""
+
+import os
+from pathlib import Path
+
+from bosrow.dataset.manifest import META, PROVENANCE_NAME, SHARD_NAME, TOKENIZER_FILE, Manifest
+from bosrow.dataset.provenance_writer import FOLDER as PROVENANCE
+from bosrow.errors import DataSetError
+from bosrow.files import sync_folder
+from bosrow.lock import LOCK, OWNER
+from bosrow.prepare.state_file import STATE
+from bosrow.sources.source import Source
+
+BAD_ROWS = "bad_rows.jsonl"
+OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", LOCK, OWNER, PROVENANCE, TOKENIZER_FILE}
+OUR_FILES |= {f"{TOKENIZER_FILE}.tmp"}
+UNFINISHED = (".pieces", ".documents", ".ids", ".parquet.tmp")  # of files in `provenance` that are not complete
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything which is not ours."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataSetError(f"--out_dir {folder} is a file; a folder was required")
+    foreign = [name for name in sorted(os.listdir(folder)) if name not in OUR_FILES and not SHARD_NAME.fullmatch(name)]
+    if (folder / PROVENANCE).is_dir():
+        names = sorted(os.listdir(folder / PROVENANCE))
+        foreign += [
+            f"{PROVENANCE}/{name}"
+            for name in names
+            if not PROVENANCE_NAME.fullmatch(name) and not name.endswith(UNFINISHED)
+        ]
+    for path in sorted([*folder.iterdir(), *(folder / PROVENANCE).glob("*")]):
+        if path.is_symlink():
+            raise DataSetError(f"--out_dir {folder} holds a link ({path}); nothing is written through links, remove it")
+    if foreign:
+        raise DataSetError(
+            f"--out_dir {folder} holds other files ({', '.join(foreign[:5])}); give an empty or a new folder"
+        )
+
+
+def check_not_inside(folder: Path, source: Source) -> None:
+    """Refuse a source that is in `folder` itself, where what an earlier run left is deleted."""
+    places = {os.path.dirname(file.path) for file in source.files} if source.dataset is None else set()
+    if source.data_dir is not None:
+        places = {source.data_dir}
+    if any(Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)) for place in places):
+        raise DataSetError(f"--out_dir {folder} holds the source; give another folder")
+
+
+def files_of(manifest: Manifest) -> set[str]:
+    """The names of the files of a complete data set."""
+    shards, provenance = manifest.shards, manifest.provenance
+    return {META, BAD_ROWS, TOKENIZER_FILE} | {info.name for info in shards} | {info.name for info in provenance}
+
+
+def delete_all_but(folder: Path, keep: set[str]) -> None:
+    """Delete what earlier runs left in `folder` and its provenance, but for the names in `keep` (and the lock)."""
+    doomed = [path for path in (folder / PROVENANCE).glob("*") if path.name not in keep]
+    for path in folder.iterdir():
+        if (path.name in OUR_FILES or SHARD_NAME.fullmatch(path.name)) and path.name not in keep:
+            doomed += [] if path.name in (LOCK, OWNER, PROVENANCE) else [path]
+    # First, and for good, what says that the other files are there: a crash must not leave it without them.
+    for name in (STATE, META):
+        if folder / name in doomed:
+            doomed.remove(folder / name)
+            (folder / name).unlink()
+            sync_folder(folder)
+    for path in doomed:
+        path.unlink()
+    for parent in {path.parent for path in doomed}:
+        sync_folder(parent)

@@ -1,0 +1,188 @@
+"""One packer: documents of one split (or of the one stream that --val_shards divides) into shards.
+
+It holds the tokens that its policy still waits to place, copies them into rows as the policy says, and keeps
+the ledger. `state()` and `restore()` carry all of it over a stop, to the token.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.dataset.ledger import Ledger
+from bosrow.dataset.provenance_writer import PieceLog
+from bosrow.dataset.shard_writer import ShardWriter
+from bosrow.files import whole_number
+from bosrow.packing.policy import Piece
+from bosrow.packing.table import Policy, Row
+
+Tokens = npt.NDArray[np.uint16]
+
+
+@dataclass(slots=True)
+class HeldDocument:
+    """A document that later rows need. `tokens` may be shorter than `length` where the policy crops."""
+
+    tokens: Tokens
+    length: int
+    placed: int = 0
+    pieces: int = 0
+
+
+class Packer:
+    """Places documents into rows. `home` is the split to which documents count while no row holds them."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        writer: ShardWriter,
+        pieces: PieceLog | None,
+        ledgers: dict[str, Ledger],
+        home: str,
+        bos: int,
+    ) -> None:
+        self.policy = policy
+        self.writer = writer
+        self.pieces = pieces
+        self.ledgers = ledgers
+        self.home = home
+        self.bos = bos
+        self.held: dict[int, HeldDocument] = {}
+
+    def add(self, document: int, tokens: Tokens, length: int) -> None:
+        """Take in a document of `length` tokens, of which `tokens` are those that the policy can place."""
+        self.held[document] = HeldDocument(tokens, length)
+        ledger = self.ledgers[self.home]
+        ledger.tokens_read += length
+        ledger.documents_read += 1
+        for row in self.policy.add(document, length):
+            self._write(row)
+
+    def finish(self) -> None:
+        """The source has ended: write the last rows, close the last shard, store and count the tail."""
+        for row in self.policy.finish():
+            self._write(row)
+        self._close_shard()
+        ledger = self.ledgers[self.home]
+        if self.pieces and not self.policy.lossy:
+            tail = [self._tokens(piece) for piece in self.policy.unfilled]
+            self.pieces.write_tail(self.home, self.policy.unfilled, tail)
+        stored = self.policy.lossy or self.pieces
+        for held in self.held.values():
+            rest = held.length - held.placed
+            if stored:
+                ledger.tokens_tail += rest
+            else:
+                ledger.tokens_dropped["tail, by --no_provenance"] += rest
+            self._count_document(ledger, held)
+        self.held.clear()
+
+    def _close_shard(self) -> None:
+        shard, rows = self.writer.name, self.writer.rows
+        self.writer.close_shard()
+        if self.pieces and rows:
+            self.pieces.close(shard)
+
+    def waiting(self, split: str) -> tuple[int, int]:
+        """Tokens and documents of `split` that are read and not yet in a row."""
+        if split != self.home:
+            return 0, 0
+        return sum(held.length - held.placed for held in self.held.values()), len(self.held)
+
+    def _tokens(self, piece: Piece) -> Tokens:
+        """The tokens of a piece, its added BOS included."""
+        tokens = self.held[piece.document].tokens[piece.offset : piece.offset + piece.length - piece.added_bos]
+        return np.concatenate(([np.uint16(self.bos)], tokens)) if piece.added_bos else tokens
+
+    def _write(self, row: Row) -> None:
+        ledger = self.ledgers[self.writer.split]
+        room = self.writer.next_row()
+        column = placed = repeated = 0
+        for document, offset, length, added_bos in row.pieces:
+            held = self.held[document]
+            end = offset + length - added_bos
+            if added_bos:
+                room[column] = self.bos
+                ledger.added_bos += 1
+            stop = column + length
+            room[column + added_bos : stop] = held.tokens[offset:end]
+            column = stop
+            repeated += held.placed - offset
+            placed += end - held.placed
+            if added_bos or end > held.placed:  # not where a `stream` row begins with a document's last token again
+                ledger.cuts += held.pieces > 0
+                held.pieces += 1
+            held.placed = end
+        ledger.tokens_placed += placed
+        ledger.tokens_repeated += repeated
+        ledger.rows += 1
+        for document in row.done:
+            self._done(ledger, self.held.pop(document))
+        if self.pieces:
+            self.pieces.add(self.writer.name, self.writer.rows, row.pieces)
+        self.writer.row_done()
+        if self.writer.rows == self.writer.rows_per_shard:
+            self._close_shard()
+
+    def _done(self, ledger: Ledger, held: HeldDocument) -> None:
+        home = self.ledgers[self.home]
+        if ledger is not home:  # a document read as train, placed in one of the first shards, which are val
+            home.tokens_read -= held.length
+            home.documents_read -= 1
+            ledger.tokens_read += held.length
+            ledger.documents_read += 1
+        cropped = held.length - held.placed
+        if held.length > self.writer.row_tokens:
+            ledger.tokens_cropped_long += cropped
+        else:
+            ledger.tokens_cropped_fit += cropped
+        self._count_document(ledger, held)
+
+    def _count_document(self, ledger: Ledger, held: HeldDocument) -> None:
+        if held.placed < held.length:
+            ledger.documents_cropped += 1
+        elif held.pieces == 1:
+            ledger.documents_whole += 1
+        else:
+            ledger.documents_split += 1
+
+    def state(self) -> tuple[dict[str, Any], list[Tokens]]:
+        """Make the rows durable; return what JSON can hold, and the tokens of the held documents."""
+        documents = [
+            [document, held.length, held.placed, held.pieces, len(held.tokens)] for document, held in self.held.items()
+        ]
+        value = {"policy": self.policy.state(), "shards": self.writer.state(), "held": documents}
+        if self.pieces:
+            value["pieces"] = self.pieces.state(self.writer.name)
+        return value, [held.tokens for held in self.held.values()]
+
+    def restore(self, value: dict[str, Any], tokens: Tokens) -> Tokens:
+        """Take over what `state` returned; return the part of `tokens` that is not this packer's.
+
+        Files are as they were before `reopen`. What no packer of these options and ledgers returns raises KeyError,
+        IndexError, TypeError, ValueError or AttributeError.
+        """
+        for line in value["held"]:
+            document, length, placed, pieces, stored = map(whole_number, line)
+            kept = min(length, self.writer.row_tokens) if self.policy.lossy else length
+            if placed > length or length == 0 or stored != kept or stored > len(tokens):
+                raise ValueError(f"of the {length} tokens of document {document}, {stored} are said to be stored")
+            self.held[document] = HeldDocument(tokens[:stored].copy(), length, placed, pieces)
+            tokens = tokens[stored:]
+        self.policy.restore(value["policy"])
+        rest = [(document, held.length, held.placed) for document, held in sorted(self.held.items())]
+        # As text, in which 1, 1.0 and True differ; what is there twice is not there twice after `restore`.
+        if str(self.policy.rest()) != str(rest) or json.loads(json.dumps(self.policy.state())) != value["policy"]:
+            raise ValueError("what its policy has to place is not what it holds")
+        self.writer.restore(value["shards"], {split: ledger.rows for split, ledger in self.ledgers.items()})
+        if self.pieces:
+            self.pieces.restore(value["pieces"], self.writer.closed, self.writer.name if self.writer.rows else None)
+        return tokens
+
+    def reopen(self, value: dict[str, Any]) -> None:
+        """After `restore`: cut the open files back to what `value` counts."""
+        self.writer.reopen()
+        if self.pieces:
+            self.pieces.reopen(value["pieces"])

@@ -1,0 +1,69 @@
+"""Whether a preparation may go on: with the options, tokenizer, schema and source that it was begun with.
+
+What differs is shown as then -> now, on aligned lines; nothing is guessed.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bosrow.errors import DataSetError
+from bosrow.sources.source import Source, SourceFile
+
+SHOWN_FILES = 10
+
+
+def check_same(
+    folder: Path,
+    then: dict[str, Any],
+    now: dict[str, Any],
+    source_then: Source | None = None,
+    source_now: Source | None = None,
+) -> None:
+    """Raise DataSetError unless both identities, and both sources where they are known, are equal."""
+    lines = [(name, then.get(name), now[name]) for name in now if then.get(name) != now[name]]
+    if source_then and source_now:
+        changes = _source_changes(source_then, source_now)
+        if changes:
+            lines = [line for line in lines if line[0] != "source"] + changes
+    if not lines:
+        return
+    width, value_width = max(len(name) for name, _, _ in lines), max(len(str(then)) for _, then, _ in lines)
+    shown = [f"  {name:<{width}}  {then!s:<{value_width}}  ->  {now}" for name, then, now in lines]
+    what = "another source" if source_then and not any(name in now for name, _, _ in lines) else "other options"
+    raise DataSetError(
+        f"{folder} was begun with {what} (then -> now):\n"
+        + "\n".join(shown)
+        + "\ngive the old ones to go on, another --out_dir, or --fresh to start over"
+    )
+
+
+def _source_changes(then: Source, now: Source) -> list[tuple[str, Any, Any]]:
+    """A line for each way in which two sources differ, the first SHOWN_FILES of their files by name."""
+    lines: list[tuple[str, Any, Any]] = [
+        (f"source {name}", getattr(then, name), getattr(now, name))
+        for name in ("format", "dataset", "revision", "data")
+        if getattr(then, name) != getattr(now, name)
+    ]
+    before = {file.name: file for file in then.files}
+    after = {file.name: file for file in now.files}
+    changed = [
+        (name, _described(then, before.get(name)), _described(now, after.get(name)))
+        for name in sorted(before | after)
+        if _described(then, before.get(name)) != _described(now, after.get(name))
+    ]
+    if len(changed) > SHOWN_FILES:
+        rest = ("more files", f"{len(changed) - SHOWN_FILES:,}", "changed too")
+        changed = [*changed[:SHOWN_FILES], rest]
+    if not changed and list(before) != list(after):
+        changed = [("order of files", ", ".join(before)[:200], ", ".join(after)[:200])]
+    return lines + changed
+
+
+def _described(source: Source, file: SourceFile | None) -> str:
+    if file is None:
+        return "no such file"
+    if source.dataset or not (file.mark.isdigit() and len(file.mark) < 20):
+        return f"{file.size:,} bytes {file.mark}".rstrip()
+    changed = datetime.fromtimestamp(int(file.mark) // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{file.size:,} bytes, changed {changed}.{int(file.mark) % 10**9:09d}"

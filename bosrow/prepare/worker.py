@@ -1,0 +1,164 @@
+"""What a worker process does: units in, tokenized batches out, over one connection to the parent.
+
+The pool starts one by calling `main` in a fresh Python, and holds its standard input open: when the parent is
+gone, however it went, that input ends and the worker leaves at once. Signals are the parent's business, and do
+not reach it. A worker either tokenizes units or, as the one reader, says what the units are.
+"""
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import islice
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.errors import BosrowError, DataSetError, MachineError, SourceError
+from bosrow.sources.reading import documents_of, units_of
+from bosrow.sources.source import Source
+from bosrow.sources.unit import Document, Position, Unit
+from bosrow.tokenizers.by_name import open_tokenizer
+from bosrow.tokenizers.tokenizer import Tokenizer
+
+BATCH_BYTES = 1 << 18  # of tokens; below about half of this the cost of a message shows
+DOCUMENT_BYTES = 300  # of a Tokenized and the numbers and strings in it, its tokens not counted
+VAL_HASH_KEY = b"bosrow val split"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is common to all units of a run. Of a document the packer uses `kept_tokens` tokens (0: all)."""
+
+    source: Source
+    tokenizer: str  # its location
+    engine: str
+    vocabulary_sha256: str
+    bos_token_id: int
+    kept_tokens: int
+    val_fraction: float
+    keeps_split: bool
+    batch_docs: int
+
+
+class Tokenized(NamedTuple):
+    """One document. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`; one that is `bad` has none."""
+
+    file: int
+    row: int
+    text_bytes: int = 0
+    tokens: bytes = b""
+    length: int = 0  # of the whole document in tokens, BOS counted
+    in_val: bool = False
+    id: str | None = None
+    bad: str | None = None  # why it is unusable
+
+
+class Batch(NamedTuple):
+    """Consecutive documents of one unit. `memory_bytes` is about what they take; of tiny ones tokens are the least."""
+
+    documents: list[Tokenized]
+    memory_bytes: int
+
+
+def is_val(ids: list[npt.NDArray[np.uint16]], fraction: float) -> bool:
+    """Whether a document belongs to val: a keyed hash of its ids (BOS left out), so equal texts stay together."""
+    digest = blake2b(digest_size=8, key=VAL_HASH_KEY)
+    for stretch in ids:
+        digest.update(stretch.astype("<u2", copy=False).data)
+    return int.from_bytes(digest.digest(), "big") < fraction * 2.0**64
+
+
+@lru_cache(maxsize=1)
+def _tokenizer_of(task: Task) -> Tokenizer:
+    tokenizer = open_tokenizer(task.tokenizer, task.bos_token_id, task.engine)
+    if tokenizer.vocabulary_sha256 != task.vocabulary_sha256:
+        raise SourceError(f"{task.tokenizer} was changed since this preparation began; put the old file back")
+    return tokenizer
+
+
+def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
+    """Tokenize a unit, leaving out its first `skip` documents (those were taken before an interruption)."""
+    tokenizer = _tokenizer_of(task)
+    found = documents_of(task.source, unit)
+    if sum(1 for _ in islice(found, skip)) < skip:  # units have ended elsewhere in another version of bosrow
+        raise DataSetError(
+            f"the preparation stands after document {skip:,} of a part of {task.source.files[unit.start.file].name} "
+            "that holds fewer; go on with the version of bosrow that began it, or start over with --fresh"
+        )
+    documents: list[Tokenized] = []
+    size = 0
+    for document in found:
+        documents.append(_tokenize(task, tokenizer, document))
+        size += len(documents[-1].tokens)
+        if size >= BATCH_BYTES or len(documents) >= task.batch_docs:
+            yield Batch(documents, size + DOCUMENT_BYTES * len(documents))
+            documents, size = [], 0
+    if documents:
+        yield Batch(documents, size + DOCUMENT_BYTES * len(documents))
+
+
+def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> Tokenized:
+    file, row, text, name, in_val, bad = document
+    if bad is not None:
+        return Tokenized(file, row, bad=bad)
+    try:
+        ids = text if isinstance(text, list) else [tokenizer.encode(text)]
+    except UnicodeDecodeError as error:
+        return Tokenized(file, row, bad=f"not UTF-8 ({error.reason} at byte {error.start} of a piece)")
+    if not task.keeps_split:
+        in_val = task.val_fraction > 0 and is_val(ids, task.val_fraction)
+    kept = [stretch[: task.kept_tokens].data for stretch in ids] if task.kept_tokens else ids
+    tokens = b"".join((tokenizer.bos_token_id.to_bytes(2, sys.byteorder), *kept))
+    if task.kept_tokens:
+        tokens = tokens[: 2 * task.kept_tokens]
+    return Tokenized(file, row, 0 if ids is text else len(text), tokens, 1 + sum(map(len, ids)), in_val, name)
+
+
+def main(descriptor: int) -> None:
+    """Serve the parent until it closes the connection."""
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    with Connection(descriptor) as parent:
+        try:
+            task, start = parent.recv()
+            if start is not None:
+                _read(parent, task, start)
+            else:
+                _tokenize_units(parent, task)
+        except (EOFError, ConnectionError):
+            return
+        except BosrowError as error:
+            parent.send(error)
+        except MemoryError:
+            parent.send(MachineError("a worker is out of memory; the same command goes on, with fewer --workers"))
+        except OSError as error:
+            parent.send(MachineError(f"{error}; nothing was left out, the same command goes on from here"))
+        except Exception:
+            parent.send(BosrowError(f"a worker failed; this is a defect of bosrow:\n{traceback.format_exc()}"))
+
+
+def _read(parent: Connection, task: Task, start: Position) -> None:
+    for unit in units_of(task.source, start):
+        parent.send(unit)
+    parent.send(None)
+
+
+def _tokenize_units(parent: Connection, task: Task) -> None:
+    _tokenizer_of(task)
+    parent.send(None)  # ready
+    while True:
+        unit, skip = parent.recv()
+        for batch in batches_of(task, unit, skip):
+            parent.send(batch)
+        parent.send(None)
+
+
+def _leave_with_parent() -> None:
+    os.read(0, 1)  # returns when the pipe ends
+    os._exit(1)

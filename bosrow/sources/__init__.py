@@ -1,0 +1,1 @@
+"""A corpus, wherever it lies: finding its files, and reading them as documents."""

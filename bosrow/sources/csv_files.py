@@ -1,0 +1,219 @@
+"""CSV and TSV files: every row after the header is a document.
+
+Promise: cells are read as RFC 4180 says. A cell may stand in quotes and then hold separators, line ends and doubled
+quotes; the text is what stands there, so NA is no null and 007 no number. Cells of tab-separated files are taken as
+they stand, quotes too, unless `--csv_quoting quoted` is given. A row that does not fit (another number of cells than
+the header, wrong quotes, more than MAX_ROW_BYTES) is one bad row, told by number. It takes its first line alone, and
+reading goes on at the next. Lines without any cell are no rows. Rows are counted from 0 after the header.
+
+Cost: one process reads, and hands the texts on in units of about 16 MB. A position holds the byte at which a row
+begins, so going on reads nothing twice; of a compressed file what stands before is unpacked again.
+"""
+
+import codecs
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from bosrow.errors import BadRowError, DataSetError, SourceError
+from bosrow.sources.compression import check_plain, compression_of, unpacked
+from bosrow.sources.csv_rows import Dialect, Row, rows_of
+from bosrow.sources.source import Source
+from bosrow.sources.text import UTF8_BOM, _read, _skip
+from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, columns_of, opened
+
+UNIT_DOCUMENTS = 4096
+FIRST_BYTES = 512  # in which a packed file shows what it is
+RULES = "RFC 4180"
+UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "iso8859-", "cp125")  # in which a separator is always one byte
+QUOTE_NONE = 3  # of Python's csv module, and so of pandas and `datasets`
+# Settings that a README may give to the builder of `datasets`: those that are followed, and those that change no text.
+FOLLOWED = {"sep", "names", "header", "encoding", "quotechar", "quoting"}
+WITHOUT_EFFECT = {
+    *("delimiter", "column_names"),  # which `datasets` also gives as sep and names
+    *("engine", "dtype", "converters", "true_values", "false_values", "na_values", "keep_default_na", "na_filter"),
+    *("thousands", "decimal", "float_precision", "date_format", "index_col", "usecols", "prefix", "mangle_dupe_cols"),
+    *("chunksize", "memory_map", "verbose", "on_bad_lines", "error_bad_lines", "warn_bad_lines", "skip_blank_lines"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the rows of a file are written, how its text is encoded, and its columns where no header names them."""
+
+    dialect: Dialect
+    encoding: str | None = None  # None: UTF-8
+    has_header: bool = True
+    names: list[str] | None = None
+
+
+def settings_of(readme: str, quoting: str | None) -> str:
+    """What `Source.settings` holds for CSV: the README's settings (as JSON) that say how rows are written, and ours.
+
+    Raises SourceError where a setting of the README would change the text and is not followed.
+    """
+    given = json.loads(readme)
+    settings = {"rules": RULES} | {name: given[name] for name in sorted(FOLLOWED & given.keys())}
+    if quoting is not None:
+        settings["quoting"] = QUOTE_NONE if quoting == "none" else 0
+    try:
+        if others := sorted(given.keys() - FOLLOWED - WITHOUT_EFFECT):
+            raise ValueError(", ".join(f"{name}={given[name]!r}" for name in others))
+        _layout(settings)
+    except ValueError as error:
+        raise SourceError(
+            f"the data set's README has CSV read with {error}, which bosrow does not do; "
+            "convert it with `datasets` and give the files with --data_files"
+        ) from None
+    return json.dumps(settings)
+
+
+def _layout(settings: dict[str, object]) -> Layout:
+    """What the settings say. Raises ValueError, naming one that cannot be followed."""
+    separator, quote = (_one_byte(settings, name, default) for name, default in (("sep", ","), ("quotechar", '"')))
+    names, header, quoting = settings.get("names"), settings.get("header", "infer"), settings.get("quoting")
+    if not (names is None or (isinstance(names, list) and names and all(isinstance(name, str) for name in names))):
+        raise ValueError(f"names={names!r}")
+    if header not in ("infer", 0, None) or (header is None and names is None):
+        raise ValueError(f"header={header!r} and names={names!r}")
+    if quoting not in (None, 0, 1, 2, QUOTE_NONE):
+        raise ValueError(f"quoting={quoting!r}")
+    quoted = quoting != QUOTE_NONE if quoting is not None else separator != b"\t"
+    return Layout(
+        dialect=Dialect(separator=separator, quote=quote if quoted else None),
+        encoding=_encoding(settings.get("encoding")),
+        has_header=header == 0 or (header == "infer" and names is None),
+        names=names,
+    )
+
+
+def _one_byte(settings: dict[str, object], name: str, default: str) -> bytes:
+    value = settings.get(name, default)
+    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n":
+        raise ValueError(f"{name}={value!r}")
+    return value.encode()
+
+
+def _encoding(name: object) -> str | None:
+    """None for UTF-8, as it is by default."""
+    try:
+        found = codecs.lookup(str(name or "utf-8")).name
+    except LookupError:
+        found = ""
+    if not found.startswith(ENCODINGS):
+        raise ValueError(f"encoding={name!r}")
+    return None if found.startswith("utf-8") else found
+
+
+def layout_of(source: Source, index: int) -> Layout:
+    """How a file is written: as the settings say, else by its name."""
+    suffixes = [suffix.lower() for suffix in PurePosixPath(source.files[index].name).suffixes[-2:]]
+    try:
+        return _layout(({"sep": "\t"} if ".tsv" in suffixes else {}) | json.loads(source.settings))
+    except (TypeError, ValueError) as error:
+        raise DataSetError(f"{error}: no setting of a CSV file; the state was edited, --fresh starts over") from None
+
+
+@contextmanager
+def _opened(source: Source, index: int, place: int = 0) -> Iterator[tuple[Iterator[Row], BinaryIO]]:
+    """The rows of a file from the one at byte `place` of its text on, the header too, and the open file itself."""
+    name = source.files[index].name
+    with opened(source, index) as packed:
+        stream = unpacked(packed, name)
+        start = b""
+        if place == 0:
+            start = _read(stream, name, FIRST_BYTES)
+            check_plain(name, start)
+            if start.startswith(UTF16_BOMS):
+                raise BadRowError(f"{name} is UTF-16; convert it to UTF-8")
+            if start.startswith(UTF8_BOM):
+                start, place = start[len(UTF8_BOM) :], len(UTF8_BOM)
+        elif compression_of(name):
+            _skip(stream, name, place)
+        else:
+            packed.seek(place)
+        yield rows_of(partial(_read, stream, name), layout_of(source, index).dialect, start, place), packed
+
+
+def _names(source: Source, index: int, rows: Iterator[Row]) -> list[str]:
+    """The columns' names, for which the header is taken from `rows`. Raises BadRowError where there are none."""
+    name, layout = source.files[index].name, layout_of(source, index)
+    header = next(rows, None) if layout.has_header else None
+    if layout.names:
+        return layout.names
+    if header is None:
+        raise BadRowError(f"{name} is empty, a row that names the columns was required")
+    if header.wrong:
+        raise BadRowError(f"{name} begins with no row that names the columns ({header.wrong})")
+    return [cell.decode(layout.encoding or "utf-8", "replace") for cell in header.cells]
+
+
+def _names_of(source: Source, index: int) -> list[str]:
+    with _opened(source, index) as (rows, _):
+        return _names(source, index, rows)
+
+
+def _schema(names: list[str]) -> pa.Schema:
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def schema_of(source: Source, index: int) -> pa.Schema:
+    """The columns of a file, which all hold text. Raises BadRowError where there are none."""
+    return _schema(_names_of(source, index))
+
+
+def units_of(source: Source, begin: Position) -> Iterator[Unit]:
+    """The units of a file from `begin` on; their documents travel with them."""
+    index, row, size = begin.file, begin.row, 0
+    documents: list[Document] = []
+    bad: BadRowError | None = None
+    end = begin
+    try:
+        with _opened(source, index, begin.part) as (rows, packed):
+            names = _names_of(source, index) if begin.part else _names(source, index, rows)
+            document_of = _reader(source, index, names)
+            for found in rows:
+                if size >= UNIT_BYTES or len(documents) == UNIT_DOCUMENTS:
+                    share = source.share(index, packed.tell() / max(1, source.files[index].size))
+                    yield Unit(begin, end, share, documents)
+                    begin, documents, size = end, [], 0
+                documents.append(document_of(row, found))
+                row, size = row + 1, size + len(documents[-1].text)
+                end = Position(index, found.end, row)
+    except BadRowError as error:
+        bad = error
+    yield Unit(begin, end if bad else Position(index + 1), source.share(index, 1.0), documents)
+    if bad:
+        raise bad
+
+
+def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, Row], Document]:
+    """Makes a document of a row and its number."""
+    layout = layout_of(source, index)
+    text_field, *_ = columns_of(source, _schema(names))
+    text, name = names.index(text_field), names.index(source.id_field) if source.id_field else None
+    encoding = layout.encoding
+    hint = "" if layout.dialect.quote else "; where quotes enclose cells, give --csv_quoting quoted"
+
+    def document_of(row: int, found: Row) -> Document:
+        if found.wrong:
+            return Document(index, row, bad=f"not CSV ({found.wrong})")
+        cells = found.cells
+        if len(cells) != len(names):
+            quoted = hint if any(b'"' in cell for cell in cells) else ""
+            detail = f"{len(cells)} where the header has {len(names)}{quoted}"
+            return Document(index, row, bad=f"wrong number of cells ({detail})")
+        try:
+            value = cells[text].decode(encoding).encode() if encoding else cells[text]
+        except UnicodeDecodeError as error:
+            return Document(index, row, bad=f"not {encoding} ({error.reason} at byte {error.start} of the cell)")
+        return Document(index, row, value, None if name is None else cells[name].decode(encoding or "utf-8", "replace"))
+
+    return document_of

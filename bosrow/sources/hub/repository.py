@@ -1,0 +1,401 @@
+"""The Hugging Face Hub: which files a data set has at one commit, and reading them by ranges.
+
+`resolve` pins a commit first, then lets `datasets` find the files (README `configs:`, file patterns),
+so later pushes change nothing, and code in a data set is never run. `open_file` asks for exactly the
+bytes that are read: one column of one row group costs its own size. Passing faults (rate limits, 5xx,
+resets, stalls, short answers) are tried again, with waits that grow or that the Hub asks for, each logged.
+
+Cost: a dozen small requests to resolve; one request a range. Importing this module imports neither
+`datasets` nor `huggingface_hub`; `resolve` does, about a second. Tokens are never shown.
+"""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import tenacity
+
+from bosrow.errors import BosrowError, MachineError, SourceError
+from bosrow.sources.formats import ENDINGS, WITH_SETTINGS
+from bosrow.sources.hub.errors import explained, passing_wait, passing_wait_of_file, reason, refusal
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+logger = logging.getLogger(__name__)
+
+# `datasets` too goes by the names alone. The last ending that says something decides: .jsonl.gz and x.parquet.jsonl
+# hold lines of JSON, x.jsonl.parquet does not.
+FORMATS = {
+    ".parquet": "parquet",
+    ".geoparquet": "parquet",
+    ".gpq": "parquet",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".txt": "text",
+}
+KNOWN_ENDINGS = FORMATS.keys() | ENDINGS.keys()
+# Settings a README may give to a builder and that change which text is read; bosrow reads with the defaults.
+READING_SETTINGS = {
+    "parquet": ("filters",),
+    "json": ("field", "encoding", "encoding_errors"),
+    "text": ("sample_by", "keep_linebreaks", "encoding", "encoding_errors"),
+}
+CONFIGURATION_FILES = {"README.md", ".huggingface.yaml", "dataset_infos.json"}
+PATHS_A_REQUEST = 500  # as huggingface_hub itself asks paths-info
+RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
+SILENCE_SECONDS = 30.0  # a connection that says nothing for so long is given up and tried again
+READ_AHEAD_BYTES = 8 << 20
+KEPT_RANGES = 2  # of a Parquet file, since a column's bytes are read twice: text and id
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """One file of a data set: path inside the repository, bytes, and its SHA-256 (small files: git's blob id)."""
+
+    path: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubDataset:
+    """One split of one config at one commit; `files` stand in the order in which `datasets` reads them."""
+
+    dataset: str
+    config: str | None
+    split: str
+    revision: str
+    format: str  # of `datasets`
+    files: tuple[HubFile, ...]
+    settings: str = "{}"  # as JSON, how the README has files of a format of WITH_SETTINGS read
+
+
+def resolve(dataset: str, config: str | None = None, split: str = "train", revision: str | None = None) -> HubDataset:
+    """Find the files of `dataset` (NAMESPACE/NAME) at `revision` (branch, tag or commit; default: main's head now).
+
+    Raises SourceError if there is no such data set, config, split or revision, if it is gated or private
+    to others, if its files are of a format that bosrow does not read, or if the Hub cannot be reached.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
+        raise SourceError(
+            f"{dataset!r} is not the name of a data set on the Hub (NAMESPACE/NAME, as in HuggingFaceFW/fineweb-edu); "
+            "local files are given by --data_files"
+        )
+    if not re.fullmatch(r"\w+(\.\w+)*", split):
+        raise SourceError(
+            f"the split {split!r} is an expression; give a split's name, and --max_docs to read only its beginning"
+        )
+    _refuse_offline(dataset)
+    try:
+        return _retrying(f"resolving {dataset}", passing_wait)(_resolve_once, dataset, config, split, revision)
+    except BosrowError:
+        raise
+    except Exception as error:  # two libraries and a YAML parser raise what they like, all of it about the source
+        raise explained(error, dataset, revision) from error
+
+
+def _retrying(doing: str, wait_of: Callable[[BaseException], float | None]) -> tenacity.Retrying:
+    """Tries again, each time told, after waits that grow, or as long as `wait_of` an error says (None: never)."""
+
+    def seconds(state: tenacity.RetryCallState) -> float:
+        growing = RETRY_WAITS_SECONDS[min(state.attempt_number, len(RETRY_WAITS_SECONDS)) - 1]  # asked at the last, too
+        return max(growing, wait_of(_error_of(state)) or 0.0)
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        retry, retries = state.attempt_number, len(RETRY_WAITS_SECONDS)
+        text = "%s while %s; trying again in %g s (%d of %d)"
+        logger.warning(text, reason(_error_of(state)), doing, state.upcoming_sleep, retry, retries)
+
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(len(RETRY_WAITS_SECONDS) + 1),
+        retry=tenacity.retry_if_exception(lambda error: wait_of(error) is not None),
+        wait=seconds,
+        before_sleep=tell,
+        reraise=True,
+    )
+
+
+def _error_of(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    assert error is not None  # only errors are tried again
+    return error
+
+
+def open_file(dataset: str, revision: str, path: str, size: int | None = None) -> BinaryIO:
+    """Open one file for reading, seekable. `size` (from HubFile) spares a request.
+
+    Parquet files are not buffered: a read is one request for exactly those bytes, as pyarrow asks for whole
+    column chunks. Other files are read ahead by 8 MiB.
+    Raises SourceError if the Hub refuses the file, MachineError if it cannot be had after several tries.
+    """
+    file = _RangeFile(dataset, revision, path, size)
+    if path.endswith((".parquet", ".geoparquet", ".gpq")):
+        return file  # type: ignore[return-value]
+    return io.BufferedReader(file, READ_AHEAD_BYTES)
+
+
+class _RangeFile(io.RawIOBase):
+    """A file on the Hub, read by HTTP ranges."""
+
+    def __init__(self, dataset: str, revision: str, path: str, size: int | None) -> None:
+        from huggingface_hub import hf_hub_url
+
+        self.dataset, self.revision = dataset, revision
+        self.name = f"hf://datasets/{dataset}@{revision}/{path}"
+        self.url = hf_hub_url(dataset, path, repo_type="dataset", revision=revision)
+        self.position = 0
+        self.latest: list[tuple[int, bytes]] = []  # where the ranges read last begin, and their bytes
+        self.size = self._ask_size() if size is None else size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        self.position = max(0, start + offset)
+        return self.position
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self.size if size is None or size < 0 else min(self.position + size, self.size)
+        if end <= self.position:
+            return b""
+        data = self._remembered(self.position, end)
+        if data is None:
+            data = self._read_range(self.position, end)
+            self.latest = [*self.latest, (self.position, data)][-KEPT_RANGES:]
+        self.position = end
+        return data
+
+    def _remembered(self, start: int, end: int) -> bytes | None:
+        """The bytes of a range that was read just now: Parquet's dictionaries are looked at before all is read."""
+        for begin, data in self.latest:
+            if begin <= start and end <= begin + len(data):
+                return data[start - begin : end - begin]
+        return None
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read_range(self, start: int, end: int) -> bytes:
+        from huggingface_hub.utils import httpx
+
+        try:
+            return _retrying(f"reading {self.name}", passing_wait_of_file)(self._request, start, end)
+        except httpx.HTTPError as error:
+            raise self._given_up(error) from error
+
+    def _request(self, start: int, end: int) -> bytes:
+        """One request, from the Hub's own address: a signed one that it leads to may have expired by the next."""
+        from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, httpx
+
+        response = get_session().get(
+            self.url,
+            headers=build_hf_headers() | {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"},
+            timeout=HF_HUB_DOWNLOAD_TIMEOUT,
+        )
+        hf_raise_for_status(response)
+        if len(response.content) != end - start:
+            raise httpx.RemoteProtocolError(f"{len(response.content)} bytes where {end - start} were asked for")
+        return response.content
+
+    def _ask_size(self) -> int:
+        from huggingface_hub import get_hf_file_metadata
+        from huggingface_hub.utils import httpx
+
+        try:
+            size = get_hf_file_metadata(self.url, retry_on_errors=True).size
+        except httpx.HTTPError as error:
+            raise self._given_up(error) from error
+        if size is None:
+            raise MachineError(f"{self.name}: the Hub does not tell the file's size")
+        return size
+
+    def _given_up(self, error: Exception) -> BosrowError:
+        refused = refusal(error, self.dataset, self.revision)
+        return refused or MachineError(
+            f"{self.name} cannot be read ({reason(error)}, tried {len(RETRY_WAITS_SECONDS) + 1} times); "
+            "when the network is back, the same command goes on"
+        )
+
+
+def _resolve_once(dataset: str, config: str | None, split: str, revision: str | None) -> HubDataset:
+    from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    _limit_silence()
+    info = HfApi().dataset_info(dataset, revision=revision)
+    commit = info.sha
+    assert commit is not None  # left out only when `expand` asks for other fields
+    listed = {sibling.rfilename for sibling in info.siblings or ()}
+    for name in sorted(listed - CONFIGURATION_FILES)[-1:]:
+        # A gated data set lists its files to everyone; only asking for one says whether they may be read.
+        with _listed_file():
+            get_hf_file_metadata(hf_hub_url(dataset, name, repo_type="dataset", revision=commit))
+    for name in sorted(listed & CONFIGURATION_FILES):
+        # Into the cache, where `datasets` finds it: left to itself, it takes a failed request for a missing file.
+        with _listed_file():
+            hf_hub_download(dataset, name, repo_type="dataset", revision=commit)
+    builder = _builder(dataset, config, commit)
+    splits = builder.config.data_files
+    if split not in splits:
+        raise SourceError(
+            f"{dataset}, config {builder.config.name!r}, has no split {split!r}; there are: {', '.join(splits)}"
+        )
+    paths = [_path_inside(dataset, commit, address) for address in splits[split]]
+    if not paths:
+        raise SourceError(f"{dataset}, config {builder.config.name!r}, split {split!r}, has no files")
+    if builder.name in WITH_SETTINGS and not any(_ending(path) in FORMATS for path in paths):
+        file_format, settings = builder.name, _reading_settings(dataset, builder.config)
+    else:
+        file_format, settings = _common_format(dataset, paths), "{}"
+        _check_reading_settings(dataset, file_format, builder.config)
+    return HubDataset(
+        dataset=dataset,
+        config=builder.config.name,
+        split=split,
+        revision=commit,
+        format=file_format,
+        files=tuple(_describe(dataset, commit, paths)),
+        settings=settings,
+    )
+
+
+def _builder(dataset: str, config: str | None, commit: str) -> "DatasetBuilder":
+    from datasets import get_dataset_config_names, load_dataset_builder
+    from datasets.packaged_modules.cache.cache import Cache
+
+    address = f"hf://datasets/{dataset}"  # never a local folder of the same name
+    try:
+        builder = load_dataset_builder(address, config, revision=commit)
+    except ValueError as error:
+        names = get_dataset_config_names(address, revision=commit)
+        if config is None and len(names) > 1:
+            raise SourceError(f"{dataset} has several configs; choose one with --config: {', '.join(names)}") from error
+        if config is not None and config not in names:
+            raise SourceError(f"{dataset} has no config {config!r}; there are: {', '.join(names)}") from error
+        raise
+    if isinstance(builder, Cache):  # what `datasets` falls back to when requests fail
+        raise ConnectionError(f"{dataset} could not be resolved on the Hub")
+    return builder
+
+
+def _common_format(dataset: str, paths: list[str]) -> str:
+    formats: dict[str, str] = {}
+    for path in paths:
+        file_format = FORMATS.get(_ending(path))
+        if file_format is None:
+            raise SourceError(
+                f"{dataset} holds the file {path}; bosrow reads files that end in {', '.join(FORMATS)}, and data sets "
+                f"of the formats {', '.join(WITH_SETTINGS)}"
+            )
+        formats.setdefault(file_format, path)
+    if len(formats) > 1:
+        raise SourceError(f"{dataset} mixes formats in one split, as in {' and '.join(formats.values())}")
+    return next(iter(formats))
+
+
+def _ending(path: str) -> str:
+    """The last ending of a file's name that says what it holds; "" if none does."""
+    endings = (ending.lower() for ending in reversed(PurePosixPath(path).suffixes))
+    return next((ending for ending in endings if ending in KNOWN_ENDINGS), "")
+
+
+def _check_reading_settings(dataset: str, file_format: str, config: Any) -> None:
+    defaults = type(config)()  # of the first config's format, which `datasets` takes for all configs
+    for setting in READING_SETTINGS[file_format]:
+        value = getattr(config, setting, None)
+        if value != getattr(defaults, setting, None):
+            raise SourceError(
+                f"{dataset}, config {config.name!r}, is to be read with {setting}={value!r}, which bosrow does not do; "
+                "convert it with `datasets` and give the files with --data_files"
+            )
+
+
+def _reading_settings(dataset: str, config: Any) -> str:
+    """What a README changes in how a builder reads, as JSON."""
+    from datasets import BuilderConfig
+
+    defaults = type(config)()
+    others = {"features", *vars(BuilderConfig())}  # what the columns hold does not change how a text is read
+    changed = {name: value for name, value in vars(config).items() if value != getattr(defaults, name)}
+    try:
+        return json.dumps({name: value for name, value in changed.items() if name not in others}, sort_keys=True)
+    except TypeError:
+        raise SourceError(f"{dataset}, config {config.name!r}, has settings that cannot be kept: {changed}") from None
+
+
+def _path_inside(dataset: str, commit: str, address: str) -> str:
+    prefix = f"hf://datasets/{dataset}@{commit}/"
+    if not address.startswith(prefix) or address.endswith(".zip"):
+        raise SourceError(
+            f"{dataset} names the file {address}; bosrow reads files inside the data set's own repository, unzipped"
+        )
+    return address.removeprefix(prefix)
+
+
+def _describe(dataset: str, commit: str, paths: list[str]) -> Iterator[HubFile]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    for start in range(0, len(paths), PATHS_A_REQUEST):
+        batch = paths[start : start + PATHS_A_REQUEST]
+        entries = HfApi().get_paths_info(dataset, batch, revision=commit, repo_type="dataset")
+        by_path = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        for path in batch:
+            if path not in by_path:
+                raise SourceError(f"{dataset} has no file {path} at revision {commit}")
+            entry = by_path[path]
+            yield HubFile(path=path, size=entry.size, etag=entry.lfs.sha256 if entry.lfs else entry.blob_id)
+
+
+def _refuse_offline(dataset: str) -> None:
+    import datasets.config
+
+    if datasets.config.HF_HUB_OFFLINE:  # set by HF_HUB_OFFLINE or HF_DATASETS_OFFLINE
+        raise SourceError(
+            f"offline mode is set (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE), so the Hub is not asked for {dataset}; "
+            "unset it, or give local files by --data_files"
+        )
+
+
+@contextmanager
+def _listed_file() -> Iterator[None]:
+    """A file that the Hub lists at a commit and then does not find is a passing fault."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        yield
+    except EntryNotFoundError as error:
+        raise ConnectionError("a listed file was not found") from error
+
+
+def _limit_silence() -> None:
+    """huggingface_hub lists files without any time limit, so that a stalled connection would hang for good."""
+    from huggingface_hub.utils import get_session
+
+    hooks = get_session().event_hooks["request"]
+    if _set_time_limit not in hooks:
+        hooks.append(_set_time_limit)
+
+
+def _set_time_limit(request: Any) -> None:
+    limits = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        name: limits.get(name) or SILENCE_SECONDS for name in ("connect", "read", "write", "pool")
+    }

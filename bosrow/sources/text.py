@@ -1,0 +1,129 @@
+"""Text files, a document each; lines of text, a document each; and lines of JSON.
+
+A file of lines is cut after a line's end about every 16 MB. Workers read their stretch themselves, but for compressed
+files and those on the Hub, which the reader process unpacks and hands on. Promise: a line that is no document is told
+by its number, and the lines after it are read. Of a compressed file that was cut short the whole lines are read, and
+the rest is one bad row; so is one that is damaged, from the unit on in which that shows.
+"""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from bosrow.errors import BadRowError
+from bosrow.sources.compression import Unpacked, check_plain, compression_of, unpacked
+from bosrow.sources.json_lines import check_lines, parse_line
+from bosrow.sources.source import Source
+from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, damage, opened
+
+UTF8_BOM = b"\xef\xbb\xbf"
+
+
+def units_of_texts(source: Source, start: Position) -> Iterator[Unit]:
+    """Units of several files each, a document a file, from `start` to the end of the corpus."""
+    first = start.file
+    while first < len(source.files):
+        stop, size = first + 1, source.files[first].size
+        while stop < len(source.files) and size + source.files[stop].size <= UNIT_BYTES:
+            size += source.files[stop].size
+            stop += 1
+        yield Unit(Position(first), Position(stop), source.share(stop, 0.0))
+        first = stop
+
+
+def _text_documents(source: Source, unit: Unit) -> Iterator[Document]:
+    for index in range(unit.start.file, unit.next.file):
+        try:
+            name = source.files[index].name
+            with opened(source, index) as packed:
+                text = _read(unpacked(packed, name), name, -1)
+            check_plain(name, text)
+        except BadRowError as error:
+            yield Document(index, 0, bad=f"unreadable ({error})")
+        else:
+            yield Document(index, 0, text.removeprefix(UTF8_BOM))
+
+
+def units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
+    """The units of one file from `start` on, cut after a line's end about every UNIT_BYTES of its unpacked bytes."""
+    file = source.files[start.file]
+    travels = source.dataset is not None or compression_of(file.name) is not None
+    with opened(source, start.file) as packed:
+        stream = unpacked(packed, file.name)
+        _skip(stream, file.name, start.part)
+        begin, size = start, 0  # size: of what was read from `begin` on
+        parts: list[bytes] = []  # the same bytes, where they travel
+        # Blocks end at the same places after a restart, so a file damaged further on gives the same units.
+        while block := _read(stream, file.name, UNIT_BYTES - (begin.part + size) % UNIT_BYTES):
+            if begin.part + size == 0:
+                check_plain(file.name, block)
+                if source.format == "json":
+                    check_lines(file.name, block)
+            cut = block.rfind(b"\n") + 1
+            if travels:
+                parts.append(block[:cut] if cut else block)
+            if cut:
+                end = Position(start.file, begin.part + size + cut, begin.row + block.count(b"\n"))
+                share = source.share(start.file, packed.tell() / max(1, file.size))
+                yield Unit(begin, end, share, b"".join(parts) if travels else None)
+                begin, size = end, -cut
+                parts = [block[cut:]] if travels else []
+            size += len(block)
+        if size:
+            end = Position(start.file, begin.part + size, begin.row + 1)
+            yield Unit(begin, end, source.share(start.file, 1.0), b"".join(parts) if travels else None)
+
+
+def _skip(stream: BinaryIO | Unpacked, name: str, length: int) -> None:
+    while length:
+        skipped = len(_read(stream, name, min(length, UNIT_BYTES)))
+        if not skipped:
+            raise BadRowError(f"{name} became shorter while it was read")
+        length -= skipped
+
+
+def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, memoryview]]:
+    """The lines of a unit, without their ends, by number."""
+    data = unit.payload
+    assert not isinstance(data, list)
+    if data is None:
+        name, length = source.files[unit.start.file].name, unit.next.part - unit.start.part
+        with opened(source, unit.start.file) as stream:
+            stream.seek(unit.start.part)
+            data = _read(stream, name, length)
+        if len(data) < length:
+            raise BadRowError(f"{name} became shorter while it was read")
+    view, row = memoryview(data), unit.start.row
+    begin = len(UTF8_BOM) if unit.start.part == 0 and data.startswith(UTF8_BOM) else 0
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        yield row, view[begin:end]
+        begin, row = end + 1, row + 1
+
+
+def _line_documents(source: Source, unit: Unit) -> Iterator[Document]:
+    for row, line in _lines(source, unit):
+        yield Document(unit.start.file, row, line[:-1] if line[-1:] == b"\r" else line)
+
+
+def _json_documents(source: Source, unit: Unit) -> Iterator[Document]:
+    for row, line in _lines(source, unit):
+        if line[:1].tobytes().strip() or line.tobytes().strip():
+            text, name, bad = parse_line(line, source.text_field, source.id_field)
+            yield Document(unit.start.file, row, text, name, bad=bad)
+
+
+def _read(stream: BinaryIO | Unpacked, name: str, size: int) -> bytes:
+    """Up to `size` bytes (-1: all)."""
+    try:
+        return stream.read(size)
+    except OSError as error:
+        raise damage(f"{name} cannot be read to its end", error) from None
+
+
+def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
+    """The documents of a unit, in order."""
+    return READERS[source.format](source, unit)
+
+
+READERS = {"json": _json_documents, "lines": _line_documents, "text": _text_documents}

@@ -1,0 +1,28 @@
+"""What every tokenizer offers."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Tokenizer(Protocol):
+    """What bosrow needs of a tokenizer. No text gives `bos_token_id`, and every id is below `vocab_size`."""
+
+    name: str
+    location: str  # what another process opens it by
+    engine: str
+    vocab_size: int
+    bos_token_id: int
+    eos_token_id: int
+    vocabulary_sha256: str
+
+    @property
+    def engine_version(self) -> str:
+        """The version of the library that does the work."""
+
+    def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
+        """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS."""
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """Text of `ids`."""

@@ -1,0 +1,96 @@
+"""GPT-2's tokenizer as the files that transformers reads offline, made from the vocabulary that bosrow ships.
+
+tiktoken's vocabulary lists tokens as bytes with their ranks. Hugging Face's files write each byte as a printable
+character (a table of GPT-2's released code, src/encoder.py) and list the merges: a token of rank r is made from the two
+parts that merging by the ranks below r leaves of it. Promise: the same ids as tiktoken's for any text, except that
+transformers reads a literal <|endoftext|> in a text as that token, as it always does. Cost: about a second.
+"""
+
+import itertools
+import json
+from typing import Any
+
+from bosrow.tokenizers.gpt2 import END_OF_TEXT, gpt2_ranks
+
+SPECIAL = "<|endoftext|>"
+
+
+def byte_characters() -> list[str]:
+    """The character that stands for each byte: itself where printable, else the next one from U+0100 on.
+
+    >>> byte_characters()[ord("A")], byte_characters()[ord(" ")]
+    ('A', 'Ġ')
+    """
+    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256)]
+
+
+def merge_of(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
+    """The two tokens that byte-pair encoding joins at last to make `token`.
+
+    >>> merge_of(b"the", {b"t": 0, b"h": 1, b"e": 2, b"he": 3, b"th": 4, b"the": 5})
+    (b't', b'he')
+    """
+    parts = [bytes([byte]) for byte in token]
+    while len(parts) > 2:
+        pairs = [ranks.get(left + right, len(ranks)) for left, right in itertools.pairwise(parts)]
+        place = pairs.index(min(pairs))
+        parts[place : place + 2] = [parts[place] + parts[place + 1]]
+    return parts[0], parts[1]
+
+
+def gpt2_tokenizer_files(seq_len: int) -> dict[str, bytes]:
+    """tokenizer.json, tokenizer_config.json, vocab.json and merges.txt by name; `seq_len` is what the model knows."""
+    ranks = gpt2_ranks()
+    characters = byte_characters()
+
+    def written(token: bytes) -> str:
+        return "".join(characters[byte] for byte in token)
+
+    vocabulary = {written(token): rank for token, rank in sorted(ranks.items(), key=lambda item: item[1])}
+    pairs = [merge_of(token, ranks) for token in sorted(ranks, key=ranks.__getitem__) if len(token) > 1]
+    merges = [f"{written(left)} {written(right)}" for left, right in pairs]
+    vocabulary[SPECIAL] = END_OF_TEXT
+    settings = {
+        "tokenizer_class": "GPT2Tokenizer",
+        "model_max_length": seq_len,
+        "add_prefix_space": False,
+        **dict.fromkeys(("bos_token", "eos_token", "unk_token"), SPECIAL),
+    }
+    return {
+        "tokenizer.json": _json(_tokenizer_json(vocabulary, merges)),
+        "tokenizer_config.json": _json(settings),
+        "vocab.json": _json(vocabulary),
+        "merges.txt": "\n".join(["#version: 0.2", *merges, ""]).encode(),
+    }
+
+
+def _tokenizer_json(vocabulary: dict[str, int], merges: list[str]) -> dict[str, Any]:
+    by_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    added = {"id": END_OF_TEXT, "content": SPECIAL, "single_word": False, "lstrip": False, "rstrip": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [added | {"normalized": False, "special": True}],
+        "normalizer": None,
+        "pre_tokenizer": by_bytes,
+        "post_processor": by_bytes,
+        "decoder": by_bytes,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": vocabulary,
+            "merges": merges,
+        },
+    }
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,50 @@
+"""Small models and a tokenizer of single characters, with which scores can be checked by eye."""
+
+import numpy as np
+import torch
+
+from bosrow.evals.scoring import TransformerModel, Tree
+from bosrow.model.gpt2 import GPT2, ModelConfig
+
+
+class Bigram:
+    """The next token depends on the last alone: log-probabilities are `table` (vocab, vocab)."""
+
+    takes_trees = False
+    device = torch.device("cpu")
+
+    def __init__(self, table: torch.Tensor, context_tokens: int = 8) -> None:
+        self.table = table
+        self.vocab_size = len(table)
+        self.context_tokens = context_tokens
+
+    def hidden(self, tokens: torch.Tensor, tree: Tree | None) -> torch.Tensor:
+        assert tokens.shape[1] <= self.context_tokens
+        return self.table[tokens]
+
+    def logits(self, hidden: torch.Tensor, words: slice) -> torch.Tensor:
+        return hidden[:, words].clone()
+
+
+class Characters:
+    """One token a character; BOS is 0."""
+
+    bos_token_id = 0
+    vocab_size = 128
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.frombuffer(text.encode("ascii"), np.uint8).astype(np.uint16)
+
+
+def gpt2(vocab_size: int = 128, seq_len: int = 48, seed: int = 3) -> GPT2:
+    """A GPT-2 whose answers differ from context to context: wider initial weights than for training."""
+    model = GPT2(ModelConfig(vocab_size=vocab_size, seq_len=seq_len, n_embd=32, n_head=4, n_layer=2), seed=seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(6.0)
+    return model.eval().requires_grad_(False)
+
+
+def language_model(**settings: int) -> TransformerModel:
+    """`gpt2` as evaluations see it."""
+    return TransformerModel(gpt2(**settings))
