@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hub_server import Hub
@@ -53,3 +54,11 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bosrow.sources.hub.repository, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One small corpus prepared by every policy: a folder for each, and the corpus as "source"."""
+    from made_data_sets import make_data_sets
+
+    return make_data_sets(tmp_path_factory.mktemp("made"))

@@ -15,9 +15,9 @@ from bosrow.dataset.ledger import Ledger
 from bosrow.errors import DataSetError
 from bosrow.files import MAX_JSON_BYTES, parse_json, read_untrusted, replace_file
 from bosrow.packing.table import POLICIES
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 META = "meta.json"
-TOKENIZER_FILE = "tokenizer.json"
 SCHEMA = 1
 SPLITS = ("train", "val")
 TOKEN_BYTES = 2  # uint16, little-endian

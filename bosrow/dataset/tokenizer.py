@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bosrow.dataset.manifest import TOKENIZER_FILE, Manifest
+from bosrow.dataset.manifest import Manifest
 from bosrow.errors import DataSetError
 from bosrow.tokenizers.gpt2 import VOCABULARY_SHA256, load_tokenizer
 from bosrow.tokenizers.hugging_face import FileTokenizer
-from bosrow.tokenizers.tokenizer import Tokenizer
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 
 def dataset_tokenizer(data_dir: Path, manifest: Manifest) -> Tokenizer:

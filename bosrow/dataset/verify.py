@@ -24,7 +24,6 @@ from bosrow.dataset.manifest import (
     PROVENANCE_NAME,
     SHARD_NAME,
     SPLITS,
-    TOKENIZER_FILE,
     Manifest,
     ShardInfo,
     data_fingerprint,
@@ -35,6 +34,7 @@ from bosrow.dataset.verify_options import VerifyOptions
 from bosrow.dataset.verify_provenance import provenance_damage
 from bosrow.errors import BosrowError, DataSetError
 from bosrow.open_files import mapped
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 BLOCK_BYTES = 8 << 20
 MOST_SHOWN = 20

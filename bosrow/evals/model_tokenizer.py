@@ -8,14 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bosrow.dataset.manifest import TOKENIZER_FILE
 from bosrow.errors import DataSetError, UserError
 from bosrow.files import parse_json, read_untrusted
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
 from bosrow.tokenizers.hugging_face import FileTokenizer
-from bosrow.tokenizers.tokenizer import Tokenizer
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 GPT2_VOCAB_SIZE = 50257
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bosrow.dataset.ledger import Ledger
-from bosrow.dataset.manifest import META, SPLITS, TOKENIZER_FILE, read_manifest, write_manifest
+from bosrow.dataset.manifest import META, SPLITS, read_manifest, write_manifest
 from bosrow.dataset.provenance_writer import FOLDER as PROVENANCE
 from bosrow.dataset.provenance_writer import DocumentLog, PieceLog
 from bosrow.dataset.shard_writer import ShardWriter
@@ -43,7 +43,7 @@ from bosrow.sources.source import Source
 from bosrow.sources.unit import Position, Unit
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.hugging_face import FileTokenizer
-from bosrow.tokenizers.tokenizer import Tokenizer
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 END = object()
 

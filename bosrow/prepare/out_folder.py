@@ -8,13 +8,14 @@ crash never leaves it without what it names.
 import os
 from pathlib import Path
 
-from bosrow.dataset.manifest import META, PROVENANCE_NAME, SHARD_NAME, TOKENIZER_FILE, Manifest
+from bosrow.dataset.manifest import META, PROVENANCE_NAME, SHARD_NAME, Manifest
 from bosrow.dataset.provenance_writer import FOLDER as PROVENANCE
 from bosrow.errors import DataSetError
 from bosrow.files import sync_folder
 from bosrow.lock import LOCK, OWNER
 from bosrow.prepare.state_file import STATE
 from bosrow.sources.source import Source
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 BAD_ROWS = "bad_rows.jsonl"
 OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", LOCK, OWNER, PROVENANCE, TOKENIZER_FILE}

@@ -15,8 +15,7 @@ from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.provenance_writer import PieceLog
 from bosrow.dataset.shard_writer import ShardWriter
 from bosrow.files import whole_number
-from bosrow.packing.policy import Piece
-from bosrow.packing.table import Policy, Row
+from bosrow.packing.policy import Piece, Policy, Row
 
 Tokens = npt.NDArray[np.uint16]
 

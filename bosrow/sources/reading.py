@@ -54,8 +54,8 @@ def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
     if isinstance(unit.payload, list):
         yield from unit.payload
         return
-    readers = {"parquet": parquet, "tokens": token_source}
+    readers = {"parquet": parquet, "tokens": token_files}
     try:
-        yield from readers.get(source.format, text_source).documents_of(source, unit)
+        yield from readers.get(source.format, text).documents_of(source, unit)
     except BadRowError as error:
         yield Document(unit.start.file, unit.start.row, bad=f"unreadable ({error})")

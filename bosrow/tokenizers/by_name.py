@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from bosrow.dataset.manifest import TOKENIZER_FILE
 from bosrow.errors import DataSetError, OptionError
 from bosrow.tokenizers.gigatoken import GigatokenGpt2Tokenizer
 from bosrow.tokenizers.gpt2 import Gpt2Tokenizer, load_tokenizer
 from bosrow.tokenizers.hugging_face import FileTokenizer, _bos_of
-from bosrow.tokenizers.tokenizer import Tokenizer
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 
 def open_tokenizer(name: str, bos_token_id: int | None = None, engine: str = Gpt2Tokenizer.engine) -> Tokenizer:

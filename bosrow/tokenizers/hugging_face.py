@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.dataset.manifest import TOKENIZER_FILE
 from bosrow.errors import DataSetError, OptionError, SourceError, UserError
 from bosrow.files import parse_json, read_untrusted
 from bosrow.sources.unit import first_line
 from bosrow.tokenizers.gpt2 import utf8
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 MAX_VOCABULARY = 1 << 16
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")  # where a folder names its special tokens

@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+TOKENIZER_FILE = "tokenizer.json"  # of Hugging Face; what a data set calls its own
+
 
 class Tokenizer(Protocol):
     """What bosrow needs of a tokenizer. No text gives `bos_token_id`, and every id is below `vocab_size`."""

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from bosrow.dataset.manifest import TOKENIZER_FILE
 from bosrow.distributed.device import peak_flops
 from bosrow.distributed.world import World, joined_world
 from bosrow.errors import DataSetError, Interrupted, MachineError, OptionError, UserError
@@ -22,6 +21,7 @@ from bosrow.lock import Hold, folder_lock
 from bosrow.model.gpt2 import GPT2
 from bosrow.model.pretrained import load_weights
 from bosrow.signals import Stop, Stopped, caught_signals
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, RunState
 from bosrow.train.device_feed import fed

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from test_crash_points import ARGUMENTS, COMBINATIONS, CONSTANTS, VAL
 
-PROGRAM = Path(__file__).with_name("machine_steps.py")
+PROGRAM = Path(__file__).parents[1] / "support" / "machine_steps.py"
 FREE_FLAGS = [[], ["--batch_docs", "3"], ["--checkpoint_seconds", "0.001"], ["--on_bad_row", "skip"]]
 CHANGES = [
     ["--seq_len", "17"],

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from corpora import POLICIES, SOURCES, documents, write_source
 
-RUNNER = Path(__file__).with_name("crash_points.py")
+RUNNER = Path(__file__).parents[1] / "support" / "crash_points.py"
 VAL = {"shards": ["--val_shards", "1"], "fraction": ["--val_fraction", "0.2"], "none": ["--val_fraction", "0"]}
 # Small enough that a run of sixty documents comes by every kind of boundary, and records its state at each.
 CONSTANTS = {

@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 import bosrow.inspect.findings
 import bosrow.inspect.survey
-import bosrow.prepare.summary
 import bosrow.report.histograms
+import bosrow.report.numbers
 from bosrow.inspect.row_picture import Palette, StripPiece, draw_strip
 from bosrow.report.histograms import PLOT_HEIGHT, PLOT_WIDTH, Series, bars, lines, round_steps
 
+MODULES = (bosrow.inspect.findings, bosrow.inspect.survey, bosrow.report.histograms, bosrow.report.numbers)
 
-@pytest.mark.parametrize("module", ["charts", "inspect", "summary", "survey"])
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_the_examples_in_docstrings_are_true(module):
-    found = doctest.testmod(getattr(bosrow.data, module), extraglobs={"np": __import__("numpy")})
+    found = doctest.testmod(module, extraglobs={"np": __import__("numpy")})
     assert found.attempted > 0
     assert found.failed == 0
 

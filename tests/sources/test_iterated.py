@@ -14,14 +14,14 @@ from corpora import HANDED_ON, documents, prepared, write_corpus
 from bosrow.dataset.provenance import Provenance
 from bosrow.errors import DataSetError, SourceError
 from bosrow.prepare.prepare_options import PrepareOptions
-from bosrow.sources import reading
+from bosrow.sources import csv_files, reading, via_datasets
 from bosrow.sources.find import find_source
 from bosrow.sources.unit import Position
 
 
 @pytest.fixture
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    for reader in (iterated, csv_source):
+    for reader in (via_datasets, csv_files):
         monkeypatch.setattr(reader, "UNIT_DOCUMENTS", 7)
 
 

@@ -3,7 +3,6 @@
 import json
 from types import MappingProxyType
 
-import pytest
 from corpora import POLICIES, documents, prepared
 
 HOSTILE = (
@@ -13,10 +12,8 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def make_data_sets(folder):
     """A read-only folder for each policy; the corpus has hostile texts and ids all over, and its own text."""
-    folder = tmp_path_factory.mktemp("made")
     texts = [
         text for n, text in enumerate(documents(150, seed=5)) for text in (text, *([HOSTILE[n % 3]] * (n % 8 == 0)))
     ]

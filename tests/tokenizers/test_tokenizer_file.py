@@ -16,7 +16,7 @@ from bosrow.dataset.manifest import read_manifest  # noqa: E402
 from bosrow.dataset.provenance import Provenance  # noqa: E402
 from bosrow.dataset.tokenizer import dataset_tokenizer  # noqa: E402
 from bosrow.errors import DataSetError, OptionError, SourceError  # noqa: E402
-from bosrow.tokenizers.by_name import open_tokenizer
+from bosrow.tokenizers.by_name import open_tokenizer  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from synthetic import write_data_set
 from bosrow.model.gpt2 import GPT2
 from bosrow.train import load_model, loop
 
-FAULTY = Path(__file__).with_name("faulty_rank.py")
+FAULTY = Path(__file__).parents[1] / "support" / "faulty_rank.py"
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_changes_no_weight_on_any(data_dir, tmp_path):

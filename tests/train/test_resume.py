@@ -34,7 +34,7 @@ from bosrow.dataset.order import RowOrder
 from bosrow.model.gpt2 import Transformer as GPT2Transformer
 from bosrow.train import loop
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 def test_killed_at_50_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(data_dir, tmp_path):
@@ -42,13 +42,13 @@ def test_killed_at_50_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(d
     train_here(data_dir, tmp_path / "whole", flags)
     program = [
         sys.executable,
-        str(HERE / "kill_points.py"),
+        str(SUPPORT / "kill_points.py"),
         str(data_dir),
         str(tmp_path / "killed"),
         "50",
         *flags.split(),
     ]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    environment = os.environ | {"PYTHONPATH": str(SUPPORT)}
     output = run(program, environment)
     places = re.findall(r"^killed at (\S+) \S*?/killed/?(\S*)$", output, re.MULTILINE)
     assert len(places) == 50
@@ -173,7 +173,7 @@ def test_stopped_again_and_again_before_a_step_is_through_a_run_keeps_its_checkp
 def test_a_signal_to_one_rank_breaks_off_the_step_or_validation_of_all(data_dir, tmp_path, call, step):
     """Each rank has four micro batches a step; the signal comes in the second of step 1, and of the validation."""
     flags = "--max_train_steps 3 --save_every 0 --eval_every 1 --micro_batch_size 2 --timeout_seconds 60"
-    line = command(data_dir, tmp_path / "run", flags, ranks=2, program=HERE / "faulty_rank.py")
+    line = command(data_dir, tmp_path / "run", flags, ranks=2, program=SUPPORT / "faulty_rank.py")
     process = start([word for word in line if "max-restarts" not in word], os.environ | {"FAULT": f"stop:1:{call}"})
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1, output  # torchrun's own, whatever its ranks end with
