@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from train.running import command, read_lines, run, train_here
+from running import command, read_lines, run, train_here
 
 from bosrow.cli import main
 from bosrow.dataset.order import RowOrder
