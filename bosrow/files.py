@@ -9,15 +9,12 @@ import errno
 import functools
 import hashlib
 import io
-import json
-import math
 import os
-import reprlib
 import shutil
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal
 
 from bosrow.errors import DataSetError, MachineError
 
@@ -114,28 +111,6 @@ def sha256_of(path: Path, length: int | None = None) -> "hashlib._Hash":
     return digest
 
 
-def parse_json(data: bytes, name: str) -> dict:
-    """Parse an untrusted JSON object: finite numbers, each key once. Raises DataSetError, naming `name`."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
-    def finite(number: str) -> float:
-        return float(number) if math.isfinite(float(number)) else refuse(number)
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        return value if len(value) == len(pairs) else refuse("a key given twice")
-
-    try:
-        value = json.loads(data, parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise DataSetError(f"{name} is not valid JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise DataSetError(f"{name} holds a JSON {type(value).__name__}, an object was required")
-    return value
-
-
 def read_untrusted(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
     """Read a regular file of at most `limit_bytes` that is not a link. Raises DataSetError."""
     check_regular(path, limit_bytes)
@@ -158,13 +133,6 @@ def check_size(path: Path, size: int) -> None:
         raise DataSetError(
             f"{path}: {size:,} bytes were recorded, there is {found}; it was changed from outside, --fresh starts over"
         )
-
-
-def whole_number(value: Any) -> int:
-    """`value`, which a file gives as a count: below 2**62, so that sums fit 64 bits. Raises ValueError for another."""
-    if type(value) is not int or not 0 <= value < 1 << 62:
-        raise ValueError(f"a count is {reprlib.repr(value)}")
-    return value
 
 
 @functools.cache

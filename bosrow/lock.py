@@ -27,7 +27,8 @@ import filelock
 import psutil
 
 from bosrow.errors import DataSetError, MachineError
-from bosrow.files import parse_json, read_untrusted, write_all
+from bosrow.files import read_untrusted, write_all
+from bosrow.strict_json import parse_json
 
 LOCK, OWNER = ".lock", ".owner.json"
 BEAT_SECONDS = 5.0

@@ -33,7 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.errors import UserError
-from bosrow.files import parse_json, read_untrusted
+from bosrow.files import read_untrusted
+from bosrow.strict_json import parse_json
 
 Floats = npt.NDArray[np.float64]
 Record = dict[str, Any]

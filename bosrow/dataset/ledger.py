@@ -8,11 +8,34 @@ Read and written are counted at two ends of the packer, so a balance is evidence
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bosrow.errors import BosrowError
-from bosrow.files import whole_number
+from bosrow.strict_json import Count, Record, typed
+
+
+class LedgerRecord(Record, kw_only=True):
+    """A ledger as it stands in meta.json and in the state file."""
+
+    tokens_read: Count = 0
+    tokens_placed: Count = 0
+    tokens_cropped: Count = 0  # the sum of the two that follow
+    tokens_cropped_long: Count = 0
+    tokens_cropped_fit: Count = 0
+    tokens_tail: Count = 0
+    tokens_dropped: dict[str, Count]  # by reason
+    tokens_held: Count = 0
+    added_bos: Count = 0
+    tokens_repeated: Count = 0
+    rows: Count = 0
+    cuts: Count = 0
+    documents_read: Count = 0
+    documents_whole: Count = 0
+    documents_split: Count = 0
+    documents_cropped: Count = 0
+    documents_dropped: dict[str, Count]  # by reason
+    documents_held: Count = 0
 
 
 @dataclass
@@ -59,36 +82,28 @@ class Ledger:
             if one != other:
                 raise BosrowError(f"the ledger does not balance: {what}: {one:,} against {other:,}; a defect of bosrow")
 
-    def as_json(self, tokens_held: int = 0, documents_held: int = 0) -> dict[str, Any]:
+    def record(self) -> LedgerRecord:
         """The ledger as it stands in meta.json and in the state file."""
-        return {
-            "tokens_read": self.tokens_read,
-            "tokens_placed": self.tokens_placed,
-            "tokens_cropped": self.tokens_cropped,
-            "tokens_cropped_long": self.tokens_cropped_long,
-            "tokens_cropped_fit": self.tokens_cropped_fit,
-            "tokens_tail": self.tokens_tail,
-            "tokens_dropped": dict(sorted(self.tokens_dropped.items())),
-            "tokens_held": tokens_held,
-            "added_bos": self.added_bos,
-            "tokens_repeated": self.tokens_repeated,
-            "rows": self.rows,
-            "cuts": self.cuts,
-            "documents_read": self.documents_read,
-            "documents_whole": self.documents_whole,
-            "documents_split": self.documents_split,
-            "documents_cropped": self.documents_cropped,
-            "documents_dropped": dict(sorted(self.documents_dropped.items())),
-            "documents_held": documents_held,
-        }
+        counts = {one.name: getattr(self, one.name) for one in fields(self)}
+        counts["tokens_cropped"] = self.tokens_cropped
+        counts["tokens_dropped"] = dict(sorted(self.tokens_dropped.items()))
+        counts["documents_dropped"] = dict(sorted(self.documents_dropped.items()))
+        return LedgerRecord(**counts)
+
+    def replace_by(self, other: "Ledger") -> None:
+        """Take over all counts of `other`."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(other, one.name))
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Ledger":
-        """The ledger that `as_json` wrote. Raises KeyError, TypeError, ValueError or AttributeError for another."""
-        derived = ("tokens_cropped", "tokens_held", "documents_held")
-        by_reason = ("tokens_dropped", "documents_dropped")
-        counts = {name: whole_number(count) for name, count in value.items() if name not in derived + by_reason}
-        dropped = {
-            name: Counter({reason: whole_number(count) for reason, count in value[name].items()}) for name in by_reason
-        }
-        return cls(**counts, **dropped)  # type: ignore[arg-type]
+    def of(cls, record: LedgerRecord) -> "Ledger":
+        """The ledger of which `record()` was taken."""
+        counts = {one.name: getattr(record, one.name) for one in fields(cls)}
+        counts["tokens_dropped"] = Counter(record.tokens_dropped)
+        counts["documents_dropped"] = Counter(record.documents_dropped)
+        return cls(**counts)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Ledger":
+        """The ledger in meta.json. Raises Invalid for anything else."""
+        return cls.of(typed(value, LedgerRecord, "ledger"))

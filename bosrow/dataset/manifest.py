@@ -7,14 +7,18 @@ or raises one DataSetError. It never follows a name out of the data directory. C
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from bosrow.dataset.ledger import Ledger
 from bosrow.errors import DataSetError
-from bosrow.files import MAX_JSON_BYTES, parse_json, read_untrusted, replace_file
+from bosrow.files import MAX_JSON_BYTES, read_untrusted, replace_file
 from bosrow.packing.table import POLICIES
+from bosrow.strict_json import Count, Invalid, Sha256, parse_json, typed
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 META = "meta.json"
@@ -23,40 +27,57 @@ SPLITS = ("train", "val")
 TOKEN_BYTES = 2  # uint16, little-endian
 SHARD_NAME = re.compile(r"(train|val)_\d{6}\.bin")
 PROVENANCE_NAME = re.compile(r"(documents_\d{6}|(train|val)_(\d{6}|tail))\.parquet")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character: JSON can hold it, no file and no terminal
 NO_HASH = "0" * 64
 MOST_LINES = 1 << 48  # of a file of the provenance
 MAX_META_BYTES = 256 << 20  # some 600,000 shards, or 2 million source files
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardInfo:
+class ShardInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One shard file: `rows` rows of `row_tokens` uint16 tokens, without a header."""
 
     name: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
+    split: Annotated[str, Meta(pattern=r"\A(train|val)\Z")]
+    rows: Annotated[int, Meta(ge=1, le=MOST_LINES)]
+    bytes: Count
+    sha256: Sha256
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProvenanceInfo:
+class ProvenanceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One Parquet file below `provenance/`; `rows` counts its lines."""
 
     name: str
-    rows: int
-    bytes: int
-    sha256: str
+    rows: Annotated[int, Meta(ge=0, le=MOST_LINES)]
+    bytes: Annotated[int, Meta(ge=1, le=1 << 50)]
+    sha256: Sha256
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenizerInfo:
-    """tokenizer.json, which a data set has unless its tokenizer is the one that bosrow brings."""
+class TokenizerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tokenizer made the ids. `file_bytes` is the size of its tokenizer.json, where the data set has one."""
 
-    bytes: int
-    sha256: str
+    vocabulary_sha256: Sha256
+    file_bytes: Annotated[int, Meta(ge=1, le=MAX_JSON_BYTES)] | None = None
+
+
+class OwnFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields below `bosrow` in meta.json that decide how the data set is read."""
+
+    policy: str
+    fingerprint: Sha256
+    shards: list[ShardInfo]
+    provenance: list[ProvenanceInfo]
+    tokenizer: TokenizerInfo
+    ledger: dict[str, Any]
+
+
+class MetaFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of meta.json that decide how the data set is read."""
+
+    seq_len: Annotated[int, Meta(ge=1, le=1 << 24)]
+    row_tokens: int
+    vocab_size: Annotated[int, Meta(ge=1, le=1 << 16)]
+    bos_token_id: Count
+    bosrow: OwnFields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +92,7 @@ class Manifest:
     fingerprint: str
     shards: tuple[ShardInfo, ...]
     provenance: tuple[ProvenanceInfo, ...]
-    tokenizer_file: TokenizerInfo | None
+    tokenizer: TokenizerInfo
     ledger: dict[str, dict[str, Any]]
     meta: dict[str, Any]
 
@@ -88,8 +109,13 @@ class Manifest:
         """The ledger of each split. Raises DataSetError if they are not of this version's form."""
         try:
             return {split: Ledger.from_json(self.ledger[split]) for split in SPLITS}
-        except (KeyError, TypeError, AttributeError, ValueError):
+        except (KeyError, Invalid):
             raise DataSetError("meta.json holds a ledger that this version of bosrow cannot read") from None
+
+    @property
+    def has_tokenizer_file(self) -> bool:
+        """Whether a tokenizer.json belongs to the data set; GPT-2's vocabulary is bosrow's own."""
+        return self.tokenizer.file_bytes is not None
 
     @property
     def source_files(self) -> list[str]:
@@ -168,109 +194,88 @@ def read_manifest(data_dir: str | Path) -> Manifest:
         )
     data = read_untrusted(path, MAX_META_BYTES)
     meta = parse_json(data, str(path))
-    check = _Checker(path)
-    own = check.field(meta, "bosrow", dict)
-    if check.field(own, "schema", int) != SCHEMA:
-        raise DataSetError(f"{path} has schema {own['schema']}; this bosrow reads schema {SCHEMA}")
-    seal = check.hash(own, "meta_sha256")
-    if hashlib.sha256(data.replace(seal.encode(), NO_HASH.encode())).hexdigest() != seal:
-        raise DataSetError(f"{path} does not match its own checksum; it was damaged or edited")
-    if own.get("complete") is not True:
-        raise DataSetError(f"{path} does not say 'complete'; run the same 'bosrow prepare' command again")
-    seq_len = check.number(meta, "seq_len", 1, 1 << 24)
-    row_tokens = check.number(meta, "row_tokens", seq_len + 1, seq_len + 1)
-    vocab_size = check.number(meta, "vocab_size", 1, 1 << 16)
-    policy = check.field(own, "policy", str)
-    if policy not in POLICIES:
-        raise DataSetError(f"{path}: policy is {policy[:80]!r}, required is one of {', '.join(POLICIES)}")
-    manifest = Manifest(
-        seq_len=seq_len,
-        row_tokens=row_tokens,
-        vocab_size=vocab_size,
-        bos_token_id=check.number(meta, "bos_token_id", 0, vocab_size - 1),
-        policy=policy,
-        fingerprint=check.hash(own, "fingerprint"),
-        shards=tuple(_shard(check, data_dir, item, row_tokens) for item in check.field(own, "shards", list)),
-        provenance=tuple(_provenance(check, data_dir, item) for item in check.field(own, "provenance", list)),
-        tokenizer_file=_tokenizer_file(check, data_dir, own),
-        ledger=check.field(own, "ledger", dict),
-        meta=meta,
-    )
-    names = [item.name for item in manifest.shards] + [item.name for item in manifest.provenance]
-    if len(set(names)) != len(names):
-        raise DataSetError(f"{path} names a file twice")
+    _check_seal(path, data, meta)
+    try:
+        manifest = _manifest(typed(meta, MetaFields, "meta"), meta)
+    except Invalid as error:
+        raise DataSetError(f"{path}: {error}") from None
+    for shard in manifest.shards:
+        _check_file(data_dir / shard.name, shard.bytes, path)
+    for file in manifest.provenance:
+        _check_file(data_dir / "provenance" / file.name, file.bytes, path)
+    if manifest.tokenizer.file_bytes is not None:
+        _check_file(data_dir / TOKENIZER_FILE, manifest.tokenizer.file_bytes, path)
     return manifest
 
 
-def _shard(check: "_Checker", data_dir: Path, item: Any, row_tokens: int) -> ShardInfo:
-    name = check.name(item, SHARD_NAME)
-    split = check.field(item, "split", str)
-    if split not in SPLITS or not name.startswith(split):
-        raise DataSetError(f"{check.path}: shard {name} is said to belong to split {split!r}")
-    rows = check.number(item, "rows", 1, 1 << 48)
-    size = check.number(item, "bytes", rows * row_tokens * TOKEN_BYTES, rows * row_tokens * TOKEN_BYTES)
-    check.size(data_dir / name, size)
-    return ShardInfo(name=name, split=split, rows=rows, bytes=size, sha256=check.hash(item, "sha256"))
+def _check_seal(path: Path, data: bytes, meta: dict[str, Any]) -> None:
+    """Raise DataSetError unless `meta`, parsed from `data`, is of this schema, complete, and as it was written."""
+    own = meta.get("bosrow")
+    if not isinstance(own, dict):
+        raise DataSetError(f"{path} lacks the field 'bosrow'; it was not made by bosrow, or was damaged")
+    if type(own.get("schema")) is not int or own["schema"] != SCHEMA:
+        raise DataSetError(f"{path} has schema {own.get('schema')!r}; this bosrow reads schema {SCHEMA}")
+    seal = own.get("meta_sha256")
+    if not isinstance(seal, str) or len(seal) != len(NO_HASH) or sealed_digest(data, seal) != seal:
+        raise DataSetError(f"{path} does not match its own checksum; it was damaged or edited")
+    if own.get("complete") is not True:
+        raise DataSetError(f"{path} does not say 'complete'; run the same 'bosrow prepare' command again")
 
 
-def _provenance(check: "_Checker", data_dir: Path, item: Any) -> ProvenanceInfo:
-    name = check.name(item, PROVENANCE_NAME)
-    size = check.number(item, "bytes", 1, 1 << 50)
-    check.size(data_dir / "provenance" / name, size)
-    rows = check.number(item, "rows", 0, MOST_LINES)
-    return ProvenanceInfo(name=name, rows=rows, bytes=size, sha256=check.hash(item, "sha256"))
+def sealed_digest(data: bytes, seal: str) -> str:
+    """SHA-256 of meta.json's bytes with its own checksum replaced by zeros."""
+    return hashlib.sha256(data.replace(seal.encode(), NO_HASH.encode())).hexdigest()
 
 
-def _tokenizer_file(check: "_Checker", data_dir: Path, own: dict[str, Any]) -> TokenizerInfo | None:
-    said = check.field(own, "tokenizer", dict)
-    sha256 = check.hash(said, "vocabulary_sha256")
-    if said.get("file_bytes") is None:
-        return None
-    size = check.number(said, "file_bytes", 1, MAX_JSON_BYTES)
-    check.size(data_dir / TOKENIZER_FILE, size)
-    return TokenizerInfo(bytes=size, sha256=sha256)
+def _manifest(fields: MetaFields, meta: dict[str, Any]) -> Manifest:
+    """The manifest, of which every single field is right. Raises Invalid where they do not fit each other."""
+    own = fields.bosrow
+    if fields.row_tokens != fields.seq_len + 1:
+        raise Invalid(f"row_tokens is {fields.row_tokens}, required is seq_len + 1, {fields.seq_len + 1}")
+    if fields.bos_token_id >= fields.vocab_size:
+        raise Invalid(f"bos_token_id is {fields.bos_token_id}, required is less than vocab_size, {fields.vocab_size}")
+    if own.policy not in POLICIES:
+        raise Invalid(f"policy is {own.policy[:80]!r}, required is one of {', '.join(POLICIES)}")
+    for shard in own.shards:
+        _check_name(shard.name, SHARD_NAME)
+        size = shard.rows * fields.row_tokens * TOKEN_BYTES
+        if not shard.name.startswith(shard.split):
+            raise Invalid(f"shard {shard.name} is said to belong to split {shard.split!r}")
+        if shard.bytes != size:
+            raise Invalid(f"{shard.name} is said to have {shard.bytes:,} bytes, its {shard.rows:,} rows take {size:,}")
+    for file in own.provenance:
+        _check_name(file.name, PROVENANCE_NAME)
+    names = [shard.name for shard in own.shards] + [file.name for file in own.provenance]
+    if len(set(names)) != len(names):
+        raise Invalid("it names a file twice")
+    return Manifest(
+        seq_len=fields.seq_len,
+        row_tokens=fields.row_tokens,
+        vocab_size=fields.vocab_size,
+        bos_token_id=fields.bos_token_id,
+        policy=own.policy,
+        fingerprint=own.fingerprint,
+        shards=tuple(own.shards),
+        provenance=tuple(own.provenance),
+        tokenizer=own.tokenizer,
+        ledger=own.ledger,
+        meta=meta,
+    )
 
 
-class _Checker:
-    """Strict reads of an untrusted JSON object; every failure names the file and the field."""
+def _check_name(name: str, pattern: re.Pattern[str]) -> None:
+    if not pattern.fullmatch(name):
+        raise Invalid(f"it names {name[:80]!r}, which is no name of a bosrow file")
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def field(self, item: Any, key: str, kind: type) -> Any:
-        if not isinstance(item, dict) or key not in item:
-            raise DataSetError(f"{self.path} lacks the field {key!r}")
-        if type(item[key]) is not kind:
-            raise DataSetError(f"{self.path}: {key} is a {type(item[key]).__name__}, a {kind.__name__} was required")
-        return item[key]
-
-    def number(self, item: Any, key: str, least: int, most: int) -> int:
-        value = self.field(item, key, int)
-        if not least <= value <= most:
-            required = str(least) if least == most else f"{least} to {most}"
-            raise DataSetError(f"{self.path}: {key} is {value}, required is {required}")
-        return value
-
-    def hash(self, item: Any, key: str) -> str:
-        value = self.field(item, key, str)
-        if not SHA256.fullmatch(value):
-            raise DataSetError(f"{self.path}: {key} is not a SHA-256 in hexadecimal digits")
-        return value
-
-    def name(self, item: Any, pattern: re.Pattern[str]) -> str:
-        value = self.field(item, "name", str)
-        if not pattern.fullmatch(value):
-            raise DataSetError(f"{self.path} names {value[:80]!r}, which is no name of a bosrow file")
-        return value
-
-    def size(self, path: Path, size: int) -> None:
-        if path.is_symlink() or not path.is_file():
-            raise DataSetError(f"{path} is missing, or not a regular file; the data set is damaged")
-        found = path.stat().st_size
-        if found != size:
-            raise DataSetError(f"{path} has {found:,} bytes, {self.path} says {size:,}; the data set is damaged")
+def _check_file(path: Path, size: int, meta: Path) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise DataSetError(f"{path} is missing, or not a regular file; the data set is damaged")
+    found = path.stat().st_size
+    if found != size:
+        raise DataSetError(f"{path} has {found:,} bytes, {meta} says {size:,}; the data set is damaged")
 
 
 def as_entries(items: list[ShardInfo] | list[ProvenanceInfo]) -> list[dict[str, Any]]:
     """Shard or provenance records as they stand in meta.json."""
-    return [asdict(item) for item in items]
+    return msgspec.to_builtins(items)

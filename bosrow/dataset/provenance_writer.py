@@ -10,7 +10,6 @@ about 10 bytes a piece and a few microseconds a document.
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bosrow.dataset.manifest import MOST_LINES, SHA256, ProvenanceInfo, ShardInfo
+from bosrow.dataset.manifest import MOST_LINES, ProvenanceInfo, ShardInfo
 from bosrow.errors import MachineError
-from bosrow.files import AppendFile, check_size, replace_with, sha256_of, whole_number
+from bosrow.files import AppendFile, check_size, replace_with, sha256_of
 from bosrow.packing.policy import Piece
+from bosrow.strict_json import Count, Invalid, Record
 
 FOLDER = "provenance"
 DOCUMENTS_PER_FILE = 1_000_000
@@ -58,6 +58,21 @@ class RecordFile:
         with open(self.file.path, "rb") as file:
             while data := file.read(ROW_GROUP_LINES * self.dtype.itemsize):
                 yield np.frombuffer(data, self.dtype)
+
+
+class PieceLogState(Record):
+    """The files that are complete; and the open shard with its number of pieces, where one is open."""
+
+    closed: list[ProvenanceInfo]
+    open: tuple[str, Count] | None
+
+
+class DocumentLogState(Record):
+    """The files that are complete; the documents of the open one, and the bytes of their ids."""
+
+    closed: list[ProvenanceInfo]
+    records: Count
+    ids_bytes: Count
 
 
 class PieceLog:
@@ -122,25 +137,25 @@ class PieceLog:
         )
         self.closed.append(write_parquet(self.folder / f"{split}_tail.parquet", iter([table]), {}))
 
-    def state(self, shard: str) -> dict[str, Any]:
+    def state(self, shard: str) -> PieceLogState:
         """Make all pieces durable and say how many the open shard has."""
         self._flush()
         if self._open is not None:
             self._open.file.sync()
-        closed = [asdict(info) for info in self.closed]
-        return {"closed": closed, "open": [shard, len(self._open)] if self._open is not None else None}
+        opened = None if self._open is None else (shard, len(self._open))
+        return PieceLogState(closed=list(self.closed), open=opened)
 
-    def restore(self, state: dict[str, Any], shards: list[ShardInfo], open_shard: str | None) -> None:
-        """Take over what `state` returned, if it is of these complete shards and this open one; else ValueError."""
-        self.closed = _closed(self.folder, state, [f"{Path(shard.name).stem}.parquet" for shard in shards])
-        shard, records = state["open"] or (None, 0)
-        if shard != open_shard or (whole_number(records) > 0) != (open_shard is not None):
-            raise ValueError(f"the pieces are not of the open shard, {open_shard}")
+    def restore(self, state: PieceLogState, shards: list[ShardInfo], open_shard: str | None) -> None:
+        """Take over what `state` returned, if it is of these complete shards and this open one; else Invalid."""
+        self.closed = _closed(self.folder, state.closed, [f"{Path(shard.name).stem}.parquet" for shard in shards])
+        shard, records = state.open or (None, 0)
+        if shard != open_shard or (records > 0) != (open_shard is not None):
+            raise Invalid(f"the pieces are not of the open shard, {open_shard}")
 
-    def reopen(self, state: dict[str, Any]) -> None:
+    def reopen(self, state: PieceLogState) -> None:
         """After `restore`: cut the open file back to its pieces."""
-        if state["open"]:
-            shard, records = state["open"]
+        if state.open:
+            shard, records = state.open
             self._open = RecordFile(self._path(shard), PIECE, records)
 
     @property
@@ -226,34 +241,31 @@ class DocumentLog:
             first += len(chunk)
             yield pa.table(columns)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> DocumentLogState:
         """Make all lines durable and say how many there are."""
         self._flush()
         if self._open is not None:
             self._open.file.sync()
             if self._ids:
                 self._ids.sync()
-        return {
-            "closed": [asdict(info) for info in self.closed],
-            "records": self._lines,
-            "ids_bytes": self._ids.length if self._ids else 0,
-        }
+        ids_bytes = self._ids.length if self._ids else 0
+        return DocumentLogState(closed=list(self.closed), records=self._lines, ids_bytes=ids_bytes)
 
-    def restore(self, state: dict[str, Any], documents: int) -> None:
-        """Take over what `state` returned, if it is of so many documents; else ValueError."""
+    def restore(self, state: DocumentLogState, documents: int) -> None:
+        """Take over what `state` returned, if it is of so many documents; else Invalid."""
         files, self._lines = divmod(documents, DOCUMENTS_PER_FILE)
-        if len(state["closed"]) != files or whole_number(state["records"]) != self._lines:
-            raise ValueError(f"the log of documents is not of the {documents} that were read")
-        self.closed = _closed(self.folder, state, [f"documents_{number:06d}.parquet" for number in range(files)])
+        if len(state.closed) != files or state.records != self._lines:
+            raise Invalid(f"the log of documents is not of the {documents} that were read")
+        self.closed = _closed(self.folder, state.closed, [f"documents_{number:06d}.parquet" for number in range(files)])
         ids_bytes = _ids_bytes(self._path("ids"), self._lines) if self.with_ids and self._lines else 0
-        if whole_number(state["ids_bytes"]) != ids_bytes:
-            raise ValueError(f"the ids of {self._lines} documents are said to end at byte {state['ids_bytes']}")
+        if state.ids_bytes != ids_bytes:
+            raise Invalid(f"the ids of {self._lines} documents are said to end at byte {state.ids_bytes}")
 
-    def reopen(self, state: dict[str, Any]) -> None:
+    def reopen(self, state: DocumentLogState) -> None:
         """After `restore`: cut the open files back to their lines."""
         if self._lines:
             self._open = RecordFile(self._path("documents"), DOCUMENT, self._lines)
-            self._ids = AppendFile(self._path("ids"), state["ids_bytes"]) if self.with_ids else None
+            self._ids = AppendFile(self._path("ids"), state.ids_bytes) if self.with_ids else None
 
     @property
     def files(self) -> set[str]:
@@ -265,16 +277,15 @@ class DocumentLog:
         return self.folder / f"documents_{len(self.closed):06d}.{kind}"
 
 
-def _closed(folder: Path, state: dict[str, Any], names: list[str]) -> list[ProvenanceInfo]:
-    """What `state` says of its complete files, if they are those of `names`; else ValueError."""
-    infos = [ProvenanceInfo(**info) for info in state["closed"]]
+def _closed(folder: Path, infos: list[ProvenanceInfo], names: list[str]) -> list[ProvenanceInfo]:
+    """What a state says of its complete files, if they are those of `names`; else Invalid."""
     if [info.name for info in infos] != names:
-        raise ValueError(f"{len(infos)} provenance files are said to be complete, not the {len(names)} that are")
+        raise Invalid(f"{len(infos)} provenance files are said to be complete, not the {len(names)} that are")
     for info in infos:
-        if not SHA256.fullmatch(info.sha256) or not 0 < whole_number(info.rows) <= MOST_LINES:
-            raise ValueError(f"{info.name} is said to have a number of lines, or a checksum, that cannot be")
-        check_size(folder / info.name, whole_number(info.bytes))
-    return infos
+        if not 0 < info.rows <= MOST_LINES:
+            raise Invalid(f"{info.name} is said to have {info.rows} lines")
+        check_size(folder / info.name, info.bytes)
+    return list(infos)
 
 
 NO_ID = 0xFFFFFFFF  # the length that stands for a document without an id

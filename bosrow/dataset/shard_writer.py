@@ -6,18 +6,24 @@ After a stop the writer goes on from a state: the open shard is cut back to the 
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.dataset.manifest import SHA256, SHARD_NAME, TOKEN_BYTES, ShardInfo
+from bosrow.dataset.manifest import SHARD_NAME, TOKEN_BYTES, ShardInfo
 from bosrow.errors import OptionError
-from bosrow.files import AppendFile, check_size, whole_number
+from bosrow.files import AppendFile, check_size
+from bosrow.strict_json import Count, Invalid, Record
 
 BLOCK_BYTES = 1 << 20
+
+
+class ShardWriterState(Record):
+    """The shards that are complete, and the rows of the open one."""
+
+    closed: list[ShardInfo]
+    rows: Count
 
 
 class ShardWriter:
@@ -68,29 +74,28 @@ class ShardWriter:
         self.rows, self._file = 0, None
         self._name_next()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> ShardWriterState:
         """Make all rows so far durable and say which they are."""
         if self.rows:
             self._write_block().sync()
-        return {"closed": [asdict(shard) for shard in self.closed], "rows": self.rows}
+        return ShardWriterState(closed=list(self.closed), rows=self.rows)
 
-    def restore(self, state: dict[str, Any], rows: dict[str, int]) -> None:
-        """Take over what `state` returned, if it is of full shards and of `rows` in each split; else ValueError."""
+    def restore(self, state: ShardWriterState, rows: dict[str, int]) -> None:
+        """Take over what `state` returned, if it is of full shards and of `rows` in each split; else Invalid."""
         found: Counter[str] = Counter()
-        for said in state["closed"]:
-            full, sha256 = self.rows_per_shard, said["sha256"]
-            size = full * self.row_tokens * TOKEN_BYTES
-            shard = ShardInfo(name=self.name, split=self.split, rows=full, bytes=size, sha256=sha256)
-            if not SHA256.fullmatch(sha256) or said != asdict(shard):
-                raise ValueError(f"what is said of {self.name} is not of a full shard")
+        full = self.rows_per_shard
+        size = full * self.row_tokens * TOKEN_BYTES
+        for shard in state.closed:
+            if shard != ShardInfo(name=self.name, split=self.split, rows=full, bytes=size, sha256=shard.sha256):
+                raise Invalid(f"what is said of {self.name} is not of a full shard")
             check_size(self.folder / shard.name, shard.bytes)
             self.closed.append(shard)
             found[shard.split] += full
             self._name_next()
-        self.rows = whole_number(state["rows"])
+        self.rows = state.rows
         found[self.split] += self.rows
         if self.rows >= self.rows_per_shard or found != Counter(rows):
-            raise ValueError(f"its shards have {dict(found)} rows, its ledgers {rows}")
+            raise Invalid(f"its shards have {dict(found)} rows, its ledgers {rows}")
 
     def reopen(self) -> None:
         """After `restore`: cut the open shard back to its rows."""

@@ -11,10 +11,10 @@ from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 def dataset_tokenizer(data_dir: Path, manifest: Manifest) -> Tokenizer:
     """The tokenizer that a data set was made with. Raises DataSetError if it is none that bosrow has."""
-    sha256 = manifest.meta["bosrow"]["tokenizer"]["vocabulary_sha256"]
+    sha256 = manifest.tokenizer.vocabulary_sha256
     if sha256 == VOCABULARY_SHA256:
         return load_tokenizer()
-    if manifest.tokenizer_file is None:
+    if not manifest.has_tokenizer_file:
         raise DataSetError(f"{data_dir} was made with a tokenizer that bosrow does not have")
     tokenizer = FileTokenizer(data_dir / TOKENIZER_FILE, bos_token_id=manifest.bos_token_id)
     if tokenizer.vocabulary_sha256 != sha256:

@@ -84,8 +84,10 @@ def damage(data_dir: Path, manifest: Manifest, *, quick: bool = False, checksums
         def advance(size: int) -> None:
             progress.advance(task, size)
 
-        if manifest.tokenizer_file is not None:
-            found += _changed(data_dir / TOKENIZER_FILE, TOKENIZER_FILE, manifest.tokenizer_file.sha256, lambda _: None)
+        if manifest.has_tokenizer_file:
+            found += _changed(
+                data_dir / TOKENIZER_FILE, TOKENIZER_FILE, manifest.tokenizer.vocabulary_sha256, lambda _: None
+            )
         for shard in manifest.shards:
             if checksums:
                 found += _changed(data_dir / shard.name, shard.name, shard.sha256, advance)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.errors import DataSetError, UserError
-from bosrow.files import parse_json, read_untrusted
+from bosrow.files import read_untrusted
 from bosrow.model.gpt2 import ModelConfig
+from bosrow.strict_json import parse_json
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
 from bosrow.tokenizers.hugging_face import FileTokenizer

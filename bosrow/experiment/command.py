@@ -29,10 +29,11 @@ from bosrow.experiment.ab_options import AbOptions
 from bosrow.experiment.arms import ARMS, BASE, require_same_tokens, with_sources
 from bosrow.experiment.plan import arms_table, print_plan
 from bosrow.experiment.spec import JOB, NOISE_ARM, Experiment, PlannedRun, read_experiment
-from bosrow.files import parse_json, read_untrusted, replace_file
+from bosrow.files import read_untrusted, replace_file
 from bosrow.flags import as_arguments
 from bosrow.lock import folder_lock
 from bosrow.prepare.command import prepare
+from bosrow.strict_json import parse_json
 from bosrow.train.loop import train
 
 STATE = "experiment.json"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -162,7 +163,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "seq_len": manifest.seq_len,
         "row_tokens": manifest.row_tokens,
         "rows": {split: manifest.rows_of(split) for split in SPLITS},
-        "ledger": {split: ledger.as_json() for split, ledger in findings.ledgers.items()},
+        "ledger": {split: msgspec.to_builtins(ledger.record()) for split, ledger in findings.ledgers.items()},
         "provenance": known,
         "note": findings.note,
         "mean_context": found.mean_context,

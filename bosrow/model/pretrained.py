@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from bosrow.errors import DataSetError, UserError
-from bosrow.files import parse_json, read_untrusted, replace_file, sha256_of
+from bosrow.files import read_untrusted, replace_file, sha256_of
 from bosrow.model.gpt2 import EMBEDDING, GPT2, ModelConfig
+from bosrow.strict_json import parse_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -1,9 +1,16 @@
 """The policies `crop` and `crop-long-first`: best fit, and where nothing fits, a crop."""
 
 import heapq
-from typing import Any
 
 from bosrow.packing.policy import LengthIndex, Piece, Policy, Row, smallest, unfilled_row
+from bosrow.strict_json import Count, Invalid, Record
+
+
+class CropState(Record):
+    """The documents that wait, by number, with their tokens; and the row under construction."""
+
+    waiting: list[tuple[Count, Count]]
+    unfilled: list[Piece]
 
 
 class Crop(Policy):
@@ -15,6 +22,7 @@ class Crop(Policy):
 
     name = "crop"
     lossy = True
+    State = CropState
     algorithm = "largest_fit_then_shortest_crop"
     advice = "nanochat's rule; what does not fit is lost: to repeat a recipe"
 
@@ -67,14 +75,16 @@ class Crop(Policy):
         unfilled = [(document, offset + length) for document, offset, length, _ in self.unfilled]
         return sorted((document, tokens, 0) for document, tokens in waiting + unfilled)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> CropState:
         waiting = sorted([*self._short, *((document, tokens) for tokens, document in self._long)])
-        return {"waiting": waiting, "unfilled": list(self.unfilled)}
+        return CropState(waiting=waiting, unfilled=list(self.unfilled))
 
-    def restore(self, state: dict[str, Any]) -> None:
-        for document, tokens in state["waiting"]:
+    def restore(self, state: CropState) -> None:
+        for document, tokens in state.waiting:
+            if tokens == 0:
+                raise Invalid(f"document {document} waits without a token")
             self._wait(document, tokens)
-        self.unfilled = unfilled_row(state["unfilled"], self._row_tokens)
+        self.unfilled = unfilled_row(state.unfilled, self._row_tokens)
         self._fitting = self._new_row >> sum(piece.length for piece in self.unfilled)
 
 

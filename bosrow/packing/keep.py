@@ -29,14 +29,19 @@ in one of the first 3 * buffer_docs + 1 rows completed after its arrival, not co
 document fills alone.
 """
 
-from typing import Any
-
-from bosrow.files import whole_number
 from bosrow.packing.policy import LengthIndex, Piece, Policy, Row, largest, smallest, unfilled_row
+from bosrow.strict_json import Count, Invalid, Record
 
-OLDEST_BEGINS_EVERY = (
-    3  # 2 and 4 are as good on most lengths; rarely lets hard ones pile up, often spends the easy ones
-)
+# 2 and 4 are as good on most lengths. A larger number lets hard lengths pile up, a smaller one spends the easy ones.
+OLDEST_BEGINS_EVERY = 3
+
+
+class KeepState(Record):
+    """The documents that wait (number, tokens, how many of these stand in rows), and the row under construction."""
+
+    waiting: list[tuple[Count, Count, Count]]
+    unfilled: list[Piece]
+    rows_begun: Count
 
 
 class Keep(Policy):
@@ -44,6 +49,7 @@ class Keep(Policy):
 
     name = "keep"
     lossy = False
+    State = KeepState
     algorithm = "exact_fill_oldest_first_cut_tail_returns"
     advice = "loses nothing, each row starts with BOS: take it if in doubt"
 
@@ -105,7 +111,7 @@ class Keep(Policy):
             self._place_rest(self._pop(length), rows)
         else:
             # Bit n: n + other == row_tokens + gap - 1, so n cut after gap leaves row_tokens - other.
-            partnered = (lengths & self._mirror << gap - 1) >> gap + 1 << gap + 1
+            partnered = (lengths & (self._mirror << (gap - 1))) >> (gap + 1) << (gap + 1)
             length = (partnered or lengths).bit_length() - 1
             place = self._cut if length > gap else self._place_rest
             place(self._pop(length), rows)
@@ -171,15 +177,17 @@ class Keep(Policy):
         unfilled = [(document, offset + length - bos, offset) for document, offset, length, bos in self.unfilled]
         return sorted(waiting + unfilled)
 
-    def state(self) -> dict[str, Any]:
-        waiting = sorted([document, tokens, offset] for document, (tokens, offset) in self._waiting.items())
-        return {"waiting": waiting, "unfilled": list(self.unfilled), "rows_begun": self._rows_begun}
+    def state(self) -> KeepState:
+        waiting = sorted((document, tokens, offset) for document, (tokens, offset) in self._waiting.items())
+        return KeepState(waiting=waiting, unfilled=list(self.unfilled), rows_begun=self._rows_begun)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        for document, tokens, offset in state["waiting"]:
+    def restore(self, state: KeepState) -> None:
+        for document, tokens, offset in state.waiting:
+            if offset >= tokens:
+                raise Invalid(f"document {document} waits without a token")
             self._wait(document, tokens, offset)
             self._waiting_tokens += tokens - offset
         self._oldest = min(self._waiting, default=0)
-        self.unfilled = unfilled_row(state["unfilled"], self._row_tokens, adds_bos=True)
+        self.unfilled = unfilled_row(state.unfilled, self._row_tokens, adds_bos=True)
         self._space = self._row_tokens - sum(piece.length for piece in self.unfilled)
-        self._rows_begun = whole_number(state["rows_begun"])
+        self._rows_begun = state.rows_begun

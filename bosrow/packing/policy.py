@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
+from bosrow.strict_json import Count, Invalid, Record
+
 
 class Piece(NamedTuple):
     """`length` tokens of a row.
@@ -18,9 +20,9 @@ class Piece(NamedTuple):
     is a BOS that is not the document's own, so the piece holds length - 1 tokens of the document.
     """
 
-    document: int
-    offset: int
-    length: int
+    document: Count
+    offset: Count
+    length: Count
     added_bos: bool
 
 
@@ -43,6 +45,8 @@ class Policy(ABC):
     """What meta.json calls it (`packing_algo`)."""
     advice: ClassVar[str]
     """What it does and when to take it, in one line for people."""
+    State: ClassVar[type[Record]]
+    """What `state()` returns, with the types of its fields, which are checked before `restore` sees it."""
     unfilled: list[Piece]
     """The pieces of the row under construction; after `finish()`, the tail."""
 
@@ -68,25 +72,24 @@ class Policy(ABC):
         return [document for document, _, _ in self.rest()]
 
     @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """All that later rows depend on, as JSON."""
+    def state(self) -> Any:
+        """All that later rows depend on, as a `State`."""
 
     @abstractmethod
-    def restore(self, state: dict[str, Any]) -> None:
-        """Make this new policy, of the same options, go on from where `state` was taken.
+    def restore(self, state: Any) -> None:
+        """Make this new policy, of the same options, go on from where `state`, a `State`, was taken.
 
-        What cannot be a state raises KeyError, IndexError, TypeError or ValueError, or shows in `rest()`.
+        What cannot be a state raises Invalid, or shows in `rest()` or `state()`.
         """
 
 
-def unfilled_row(values: list[Any], row_tokens: int, *, adds_bos: bool = False) -> list[Piece]:
-    """The pieces of an unfilled row, from a state. Raises TypeError or ValueError where there can be no such row."""
-    pieces = [Piece(*value) for value in values]
+def unfilled_row(pieces: list[Piece], row_tokens: int, *, adds_bos: bool = False) -> list[Piece]:
+    """The pieces of an unfilled row, from a state. Raises Invalid where there can be no such row."""
     if sum(piece.length for piece in pieces) >= row_tokens:
-        raise ValueError("a row that is not full has as many tokens as a full one")
+        raise Invalid("a row that is not full has as many tokens as a full one")
     if any(piece.added_bos is not (adds_bos and piece.offset > 0) for piece in pieces):
-        raise ValueError("a piece has an added BOS where none belongs, or none")
-    return pieces
+        raise Invalid("a piece has an added BOS where none belongs, or none")
+    return list(pieces)
 
 
 def largest(lengths: int, most: int) -> int:

@@ -1,8 +1,14 @@
 """The policy `stream`: documents joined and cut every row. The baseline that everyone uses."""
 
-from typing import Any
-
 from bosrow.packing.policy import Piece, Policy, Row, unfilled_row
+from bosrow.strict_json import Record
+
+
+class StreamState(Record):
+    """The pieces of the row under construction, and whether its first token is the last of a row before."""
+
+    pieces: list[Piece]
+    repeats: bool
 
 
 class Stream(Policy):
@@ -14,6 +20,7 @@ class Stream(Policy):
 
     name = "stream"
     lossy = False
+    State = StreamState
     algorithm = "concatenate_overlap_one"
     advice = "loses nothing, rows start anywhere: the usual baseline"
 
@@ -53,10 +60,10 @@ class Stream(Policy):
             for number, (document, offset, length, _) in enumerate(self._pieces)
         ]
 
-    def state(self) -> dict[str, Any]:
-        return {"pieces": list(self._pieces), "repeats": self._repeats}
+    def state(self) -> StreamState:
+        return StreamState(pieces=list(self._pieces), repeats=self._repeats)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self._pieces = unfilled_row(state["pieces"], self._row_tokens)
-        self._repeats = state["repeats"]
+    def restore(self, state: StreamState) -> None:
+        self._pieces = unfilled_row(state.pieces, self._row_tokens)
+        self._repeats = state.repeats
         self._space = self._row_tokens - sum(piece.length for piece in self._pieces)

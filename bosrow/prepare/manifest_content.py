@@ -2,18 +2,18 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
 
 import bosrow
+from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.manifest import SCHEMA, ProvenanceInfo, ShardInfo, as_entries
 from bosrow.packing.table import POLICIES
 from bosrow.prepare.prepare_options import FREE, PrepareOptions
 from bosrow.sources.source import Source
 from bosrow.tokenizers.hugging_face import FileTokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from bosrow.prepare.command import Run
 
 
 def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -25,14 +25,25 @@ def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenize
     return values | made_with | {"schema": SCHEMA}
 
 
-def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInfo]) -> dict[str, Any]:
+def describe(
+    *,
+    options: PrepareOptions,
+    tokenizer: Tokenizer,
+    source: Source,
+    ledgers: dict[str, Ledger],
+    shards: list[ShardInfo],
+    provenance: list[ProvenanceInfo],
+    documents: int,
+    text_bytes: int,
+    empty_texts: int,
+    seconds: float,
+    engines: dict[str, str],
+) -> dict[str, Any]:
     """The contents of meta.json: the names that existing tools read, then all the rest below `bosrow`."""
-    options, tokenizer = run.options, run.tokenizer
-    ledgers = {split: ledger.as_json() for split, ledger in run.ledgers.items()}
-    rows = sum(ledger["rows"] for ledger in ledgers.values())
+    rows = sum(ledger.rows for ledger in ledgers.values())
     written = rows * options.row_tokens
-    cropped = sum(ledger["tokens_cropped"] for ledger in ledgers.values())
-    read = sum(ledger["tokens_read"] for ledger in ledgers.values())
+    cropped = sum(ledger.tokens_cropped for ledger in ledgers.values())
+    read = sum(ledger.tokens_read for ledger in ledgers.values())
     return {
         "created_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "dataset": options.dataset,
@@ -62,31 +73,31 @@ def describe(run: "Run", shards: list[ShardInfo], provenance: list[ProvenanceInf
         "tokens_written_total": written,
         "tokens_cropped_total": cropped,
         "crop_fraction": cropped / max(1, cropped + written),
-        "docs_processed": run.documents,
-        "elapsed_seconds": round(run.seconds, 3),
-        "throughput_tokens_per_sec": round(read / max(run.seconds, 1e-9)),
+        "docs_processed": documents,
+        "elapsed_seconds": round(seconds, 3),
+        "throughput_tokens_per_sec": round(read / max(seconds, 1e-9)),
         "notes": "rows of seq_len + 1 tokens; x = row[:-1], y = row[1:]",
         "bosrow": {
             "schema": SCHEMA,
             "version": bosrow.__version__,
             "policy": options.policy,
-            "identity": identity(options, run.source, tokenizer),
+            "identity": identity(options, source, tokenizer),
             "source": {
-                "dataset": run.source.dataset,
-                "revision": run.source.revision,
-                "fingerprint": run.source.fingerprint,
-                "files": [file.name for file in run.source.files],
-                "text_bytes": run.text_bytes,
-                "empty_texts": run.empty_texts,
+                "dataset": source.dataset,
+                "revision": source.revision,
+                "fingerprint": source.fingerprint,
+                "files": [file.name for file in source.files],
+                "text_bytes": text_bytes,
+                "empty_texts": empty_texts,
             },
             "tokenizer": {
                 "name": tokenizer.name,
-                "engine": ", ".join(run.engines),
-                "engine_version": ", ".join(run.engines.values()),
+                "engine": ", ".join(engines),
+                "engine_version": ", ".join(engines.values()),
                 "vocabulary_sha256": tokenizer.vocabulary_sha256,
                 "file_bytes": len(tokenizer.file_bytes) if isinstance(tokenizer, FileTokenizer) else None,
             },
-            "ledger": ledgers,
+            "ledger": {split: msgspec.to_builtins(ledger.record()) for split, ledger in ledgers.items()},
             "shards": as_entries(shards),
             "provenance": as_entries(provenance),
         },

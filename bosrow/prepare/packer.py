@@ -4,18 +4,18 @@ It holds the tokens that its policy still waits to place, copies them into rows 
 the ledger. `state()` and `restore()` carry all of it over a stop, to the token.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from bosrow.dataset.ledger import Ledger
-from bosrow.dataset.provenance_writer import PieceLog
-from bosrow.dataset.shard_writer import ShardWriter
-from bosrow.files import whole_number
+from bosrow.dataset.provenance_writer import PieceLog, PieceLogState
+from bosrow.dataset.shard_writer import ShardWriter, ShardWriterState
 from bosrow.packing.policy import Piece, Policy, Row
+from bosrow.strict_json import Count, Invalid, Record, typed
 
 Tokens = npt.NDArray[np.uint16]
 
@@ -28,6 +28,15 @@ class HeldDocument:
     length: int
     placed: int = 0
     pieces: int = 0
+
+
+class PackerState(Record):
+    """What a packer goes on from. The tokens of the documents held are kept beside it."""
+
+    policy: dict[str, Any]  # of the policy's own type
+    shards: ShardWriterState
+    held: list[tuple[Count, Count, Count, Count, Count]]  # document, length, placed, pieces, tokens that are kept
+    pieces: PieceLogState | None = None
 
 
 class Packer:
@@ -147,41 +156,44 @@ class Packer:
         else:
             ledger.documents_split += 1
 
-    def state(self) -> tuple[dict[str, Any], list[Tokens]]:
-        """Make the rows durable; return what JSON can hold, and the tokens of the held documents."""
-        documents = [
-            [document, held.length, held.placed, held.pieces, len(held.tokens)] for document, held in self.held.items()
-        ]
-        value = {"policy": self.policy.state(), "shards": self.writer.state(), "held": documents}
-        if self.pieces:
-            value["pieces"] = self.pieces.state(self.writer.name)
-        return value, [held.tokens for held in self.held.values()]
+    def state(self) -> tuple[PackerState, list[Tokens]]:
+        """Make the rows durable; return what is to be recorded, and the tokens of the held documents."""
+        state = PackerState(
+            policy=msgspec.to_builtins(self.policy.state()),
+            shards=self.writer.state(),
+            held=[
+                (document, held.length, held.placed, held.pieces, len(held.tokens))
+                for document, held in self.held.items()
+            ],
+            pieces=self.pieces.state(self.writer.name) if self.pieces else None,
+        )
+        return state, [held.tokens for held in self.held.values()]
 
-    def restore(self, value: dict[str, Any], tokens: Tokens) -> Tokens:
+    def restore(self, state: PackerState, tokens: Tokens) -> Tokens:
         """Take over what `state` returned; return the part of `tokens` that is not this packer's.
 
-        Files are as they were before `reopen`. What no packer of these options and ledgers returns raises KeyError,
-        IndexError, TypeError, ValueError or AttributeError.
+        Files are as they were before `reopen`. What no packer of these options and ledgers returns raises Invalid.
         """
-        for line in value["held"]:
-            document, length, placed, pieces, stored = map(whole_number, line)
+        for document, length, placed, pieces, stored in state.held:
             kept = min(length, self.writer.row_tokens) if self.policy.lossy else length
             if placed > length or length == 0 or stored != kept or stored > len(tokens):
-                raise ValueError(f"of the {length} tokens of document {document}, {stored} are said to be stored")
+                raise Invalid(f"of the {length} tokens of document {document}, {stored} are said to be stored")
             self.held[document] = HeldDocument(tokens[:stored].copy(), length, placed, pieces)
             tokens = tokens[stored:]
-        self.policy.restore(value["policy"])
+        policy_state = typed(state.policy, self.policy.State, "policy")
+        self.policy.restore(policy_state)
         rest = [(document, held.length, held.placed) for document, held in sorted(self.held.items())]
-        # As text, in which 1, 1.0 and True differ; what is there twice is not there twice after `restore`.
-        if str(self.policy.rest()) != str(rest) or json.loads(json.dumps(self.policy.state())) != value["policy"]:
-            raise ValueError("what its policy has to place is not what it holds")
-        self.writer.restore(value["shards"], {split: ledger.rows for split, ledger in self.ledgers.items()})
-        if self.pieces:
-            self.pieces.restore(value["pieces"], self.writer.closed, self.writer.name if self.writer.rows else None)
+        if self.policy.rest() != rest or self.policy.state() != policy_state:
+            raise Invalid("what its policy has to place is not what it holds")
+        self.writer.restore(state.shards, {split: ledger.rows for split, ledger in self.ledgers.items()})
+        if (self.pieces is None) != (state.pieces is None):
+            raise Invalid("it has the places of pieces, or lacks them, against --no_provenance")
+        if self.pieces and state.pieces:
+            self.pieces.restore(state.pieces, self.writer.closed, self.writer.name if self.writer.rows else None)
         return tokens
 
-    def reopen(self, value: dict[str, Any]) -> None:
-        """After `restore`: cut the open files back to what `value` counts."""
+    def reopen(self, state: PackerState) -> None:
+        """After `restore`: cut the open files back to what `state` counts."""
         self.writer.reopen()
-        if self.pieces:
-            self.pieces.reopen(value["pieces"])
+        if self.pieces and state.pieces:
+            self.pieces.reopen(state.pieces)

@@ -6,16 +6,15 @@ once a line, never once a batch.
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
 import psutil
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from bosrow.prepare.command import Run
-    from bosrow.prepare.pool import Inline, Pool
+from bosrow.prepare.pool import Inline, Pool
 
 LIVE_SECONDS = 0.5
 LINE_SECONDS = 5.0
@@ -34,21 +33,32 @@ def memory_bytes() -> int:
     return total
 
 
+class Totals(NamedTuple):
+    """How far a run has come. `share` is of the source."""
+
+    share: float
+    documents: int
+    rows: int
+    tokens_read: int
+    tokens_placed: int
+    tokens_cropped: int
+    tokens_held: int
+
+
 class Progress:
     """A context manager; `update()` is cheap and may be called for every batch."""
 
-    def __init__(self, run: "Run", pool: "Pool | Inline") -> None:
-        self.run = run
+    def __init__(self, totals: Callable[[], Totals], pool: Pool | Inline) -> None:
+        self.totals = totals
         self.pool = pool
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         self.began = self.shown = time.monotonic()
-        self.documents_before, self.tokens_before = run.documents, self._tokens_read()
-        self.share_before = run.share
+        self.before = totals()
 
     def __enter__(self) -> "Progress":
-        if self.documents_before:
-            print(f"going on after {self.documents_before:,} documents", file=sys.stderr)
+        if self.before.documents:
+            print(f"going on after {self.before.documents:,} documents", file=sys.stderr)
         if self.live:
             self.live.start()
         return self
@@ -69,35 +79,27 @@ class Progress:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def _tokens_read(self) -> int:
-        return sum(ledger.tokens_read for ledger in self.run.ledgers.values())
-
     def _line(self, seconds: float) -> str:
-        run, tokens = self.run, self._tokens_read()
-        share = run.share - self.share_before
+        now, before = self.totals(), self.before
+        share = now.share - before.share
         parts = [
-            f"{run.share:4.0%}",
-            f"{run.documents:,} docs ({(run.documents - self.documents_before) / seconds:,.0f}/s)",
-            f"{tokens / 1e6:,.1f}M tokens ({(tokens - self.tokens_before) / seconds / 1e6:,.2f}M/s)",
-            f"{sum(ledger.rows for ledger in run.ledgers.values()):,} rows",
-            self._where_tokens_are(tokens),
+            f"{now.share:4.0%}",
+            f"{now.documents:,} docs ({(now.documents - before.documents) / seconds:,.0f}/s)",
+            f"{now.tokens_read / 1e6:,.1f}M tokens ({(now.tokens_read - before.tokens_read) / seconds / 1e6:,.2f}M/s)",
+            f"{now.rows:,} rows",
+            _where_tokens_are(now),
             f"queue {self.pool.waiting_units}",
             f"memory {memory_bytes() / 2**20:,.0f} MiB",
         ]
         if share > 0:
-            parts.append(f"ETA {_clock(seconds * (1 - run.share) / share)}")
+            parts.append(f"ETA {_clock(seconds * (1 - now.share) / share)}")
         return " · ".join(parts)
 
-    def _where_tokens_are(self, read: int) -> str:
-        """The ledger so far, in shares of the tokens read."""
-        ledgers = self.run.ledgers.values()
-        held = sum(packer.waiting(split)[0] for packer in self.run.packers.values() for split in self.run.ledgers)
-        parts = {
-            "in rows": sum(ledger.tokens_placed for ledger in ledgers),
-            "cropped": sum(ledger.tokens_cropped for ledger in ledgers),
-            "held": held,
-        }
-        return ", ".join(f"{tokens / max(1, read):.1%} {name}" for name, tokens in parts.items() if tokens)
+
+def _where_tokens_are(now: Totals) -> str:
+    """The ledger so far, in shares of the tokens read."""
+    parts = {"in rows": now.tokens_placed, "cropped": now.tokens_cropped, "held": now.tokens_held}
+    return ", ".join(f"{tokens / max(1, now.tokens_read):.1%} {name}" for name, tokens in parts.items() if tokens)
 
 
 def _clock(seconds: float) -> str:

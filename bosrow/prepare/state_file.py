@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.errors import DataSetError
-from bosrow.files import check_regular, parse_json, replace_file
+from bosrow.files import check_regular, replace_file
+from bosrow.strict_json import parse_json
 
 STATE = "state.bin"
 STATE_SCHEMA = 3
@@ -62,9 +63,10 @@ def read_state(folder: Path) -> State | None:
         except DataSetError as error:
             raise DataSetError(f"{error}; it was damaged or edited, --fresh starts over") from None
         body = file.read()
-    if value.get("schema") != STATE_SCHEMA:
+    schema = value.pop("schema", None)
+    if schema != STATE_SCHEMA:
         raise DataSetError(
-            f"{path} is of schema {value.get('schema')}, this bosrow writes schema {STATE_SCHEMA}; go on with the "
+            f"{path} is of schema {schema}, this bosrow writes schema {STATE_SCHEMA}; go on with the "
             "bosrow that began it, or start over with --fresh"
         )
     tokens, seal = body[:-SEAL_BYTES], body[-SEAL_BYTES:]

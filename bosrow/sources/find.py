@@ -2,10 +2,10 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pyarrow as pa
 
 from bosrow.errors import BadRowError, DataSetError, SourceError
@@ -40,7 +40,7 @@ def find_source(options: PrepareOptions) -> Source:
     if source.format == "csv":
         from bosrow.sources.csv_files import settings_of  # which builds on this module
 
-        source = replace(source, settings=settings_of(source.settings, options.csv_quoting))
+        source = msgspec.structs.replace(source, settings=settings_of(source.settings, options.csv_quoting))
     elif options.csv_quoting is not None:
         raise SourceError(f"--csv_quoting says how CSV is written; this source is {source.format}")
     if source.format == "parquet" or source.format in WITH_SETTINGS:

@@ -8,19 +8,18 @@ beginning of files whose names do not say what they hold.
 import hashlib
 import json
 import os
-from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, BinaryIO, cast, get_args
+from typing import BinaryIO, cast
 
-from bosrow.errors import DataSetError
+import msgspec
+
 from bosrow.sources.formats import Format
 
 UNREADABLE = "unreadable"  # the mark of a file that could not be read when it was found
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceFile:
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file: where it is, what it is called in provenance and messages, and what tells it from a changed one."""
 
     path: str
@@ -40,8 +39,7 @@ class SourceFile:
         return cls(path=path, name=name, size=status.st_size, mark=str(status.st_mtime_ns))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, forbid_unknown_fields=True):
     """A corpus: files of one format in reading order. It equals itself alone: there may be a million files to compare.
 
     `dataset` and `revision` are set for one on the Hub, `data_dir` and `data` (its fingerprint) for the rows of
@@ -86,21 +84,3 @@ class Source:
         """How much of the corpus lies before the place at `fraction` of a file, by bytes."""
         inside = fraction * self.files[file].size if file < len(self.files) else 0.0
         return (self._ends[file] + inside) / max(1, self.size)
-
-    @cached_property
-    def as_json(self) -> dict[str, Any]:
-        """The source as it is kept in the state file."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"files": [vars(file) for file in self.files]}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Source":
-        """What `as_json` gave."""
-        if value["format"] not in get_args(Format):
-            raise ValueError(f"its format is {value['format']!r}")
-        if value["format"] == "csv" and "rules" not in json.loads(value["settings"]):
-            raise DataSetError(
-                "this preparation was begun by an older bosrow, which read CSV by the rules of pandas and lost text; "
-                "start over with --fresh, or go on with the bosrow that began it"
-            )
-        return cls(**value | {"files": tuple(SourceFile(**file) for file in value["files"])})

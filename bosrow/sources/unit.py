@@ -23,6 +23,7 @@ import zstandard
 from bosrow.errors import BadRowError, MachineError, SourceError
 from bosrow.sources.formats import is_text
 from bosrow.sources.source import UNREADABLE, Source, SourceFile
+from bosrow.strict_json import Count
 
 UNIT_BYTES = 16 << 20
 # What the libraries raise about bytes that are not what they have to be. No other error proves anything about a file.
@@ -36,9 +37,9 @@ DATA_FAULTS: tuple[type[Exception], ...] = (
 class Position(NamedTuple):
     """Where a unit begins: file, then row group (Parquet) or byte of the unpacked file, then row of the file."""
 
-    file: int = 0
-    part: int = 0
-    row: int = 0
+    file: Count = 0
+    part: Count = 0
+    row: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

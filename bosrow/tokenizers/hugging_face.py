@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.errors import DataSetError, OptionError, SourceError, UserError
-from bosrow.files import parse_json, read_untrusted
+from bosrow.files import read_untrusted
 from bosrow.sources.unit import first_line
+from bosrow.strict_json import parse_json
 from bosrow.tokenizers.gpt2 import utf8
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 

@@ -26,9 +26,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from bosrow.errors import DataSetError, MachineError, UserError
-from bosrow.files import parse_json, read_untrusted, replace_file, sha256_of, sync_folder
+from bosrow.files import read_untrusted, replace_file, sha256_of, sync_folder
 from bosrow.model.gpt2 import GPT2
 from bosrow.model.pretrained import CONFIG, WEIGHTS, config_json, load_weights
+from bosrow.strict_json import parse_json
 from bosrow.train.schedule import Stage
 
 SCHEMA = 1

@@ -319,7 +319,7 @@ class Run:
 
     def _tokenizer_file(self) -> Path | None:
         """What a checkpoint needs to be evaluated anywhere; None for GPT-2's vocabulary, which bosrow brings."""
-        return self.setup.data.data_dir / TOKENIZER_FILE if self.setup.data.manifest.tokenizer_file else None
+        return self.setup.data.data_dir / TOKENIZER_FILE if self.setup.data.manifest.has_tokenizer_file else None
 
     def _interrupted(self) -> None:
         """Save the last completed step. Where a checkpoint has it, evaluations after that are done again on resume."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.evals.in_training import EWOK_ITEMS, HELLASWAG_METRICS
-from bosrow.files import parse_json, read_untrusted, replace_file
+from bosrow.files import read_untrusted, replace_file
 from bosrow.model.gpt2 import ModelConfig
+from bosrow.strict_json import parse_json
 from bosrow.train.trackers import Trackers
 from bosrow.train.train_options import TrainOptions
 

@@ -11,7 +11,14 @@ from bosrow.dataset.manifest import read_manifest
 from bosrow.errors import BadRowError, OptionError
 from bosrow.packing.policy import Piece, Policy, Row, unfilled_row
 from bosrow.packing.table import POLICIES
+from bosrow.strict_json import Record
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
+
+
+class InOrderState(Record):
+    """The row under construction."""
+
+    unfilled: list[Piece]
 
 
 class InOrder(Policy):
@@ -19,6 +26,7 @@ class InOrder(Policy):
 
     name = "in-order"
     lossy = True
+    State = InOrderState
     algorithm = "order_of_arrival_crop_last"
     advice = "for tests: simple, and loses much"
 
@@ -41,11 +49,11 @@ class InOrder(Policy):
     def rest(self) -> list[tuple[int, int, int]]:
         return [(document, length, 0) for document, _, length, _ in self.unfilled]
 
-    def state(self) -> dict:
-        return {"unfilled": list(self.unfilled)}
+    def state(self) -> InOrderState:
+        return InOrderState(unfilled=list(self.unfilled))
 
-    def restore(self, state: dict) -> None:
-        self.unfilled = unfilled_row(state["unfilled"], self._row_tokens)
+    def restore(self, state: InOrderState) -> None:
+        self.unfilled = unfilled_row(state.unfilled, self._row_tokens)
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from bosrow.prepare.command import prepare
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.prepare.state_file import read_state, write_state
 from bosrow.sources.source import Source
+from bosrow.strict_json import typed
 
 FINEWEB = "HuggingFaceFW/fineweb-edu"
 README = b"""---
@@ -195,7 +196,7 @@ def test_a_network_that_stays_away_stops_the_run_and_the_same_command_goes_on(
     state = read_state(tmp_path / OUT)
     for edit in ({"dataset": None}, {"dataset": "someone/else"}, {"data_dir": "/etc"}):
         source = state.value["source"] | edit
-        identity = state.value["identity"] | {"source": Source.from_json(source).fingerprint}
+        identity = state.value["identity"] | {"source": typed(source, Source).fingerprint}
         write_state(tmp_path / OUT, state.value | {"source": source, "identity": identity}, [state.tokens])
         with pytest.raises(DataSetError, match=r"state.bin is damaged or was edited|with other options"):
             prepare(options)

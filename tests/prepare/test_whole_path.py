@@ -12,7 +12,7 @@ from corpora import POLICIES, documents, prepared
 from oracles import data_set as oracle
 
 from bosrow.dataset.provenance import PlacedPiece, Provenance
-from bosrow.prepare.command import Run
+from bosrow.prepare.run import Run
 from bosrow.prepare.state_file import read_state
 from bosrow.tokenizers.gpt2 import load_tokenizer
 

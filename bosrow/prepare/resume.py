@@ -1,0 +1,122 @@
+"""Going on from a state file: what it says is taken over, checked against itself, and only then are files changed.
+
+Promise: a state that bosrow did not write, or that files no longer fit, is refused with one message, and nothing is
+touched. Any other error is a defect of bosrow and is told as one.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy.typing as npt
+
+from bosrow.dataset.ledger import Ledger
+from bosrow.errors import BosrowError, DataSetError
+from bosrow.files import AppendFile
+from bosrow.prepare.manifest_content import identity
+from bosrow.prepare.out_folder import BAD_ROWS, delete_all_but
+from bosrow.prepare.prepare_options import PrepareOptions
+from bosrow.prepare.run import Run
+from bosrow.prepare.run_state import RunState
+from bosrow.prepare.same_run import check_same
+from bosrow.prepare.state_file import STATE, State
+from bosrow.sources.source import Source
+from bosrow.strict_json import Invalid, typed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def parse_state(folder: Path, saved: State) -> RunState:
+    """The state with its types. Raises DataSetError if it is not of them, or of a CSV source read by older rules."""
+    try:
+        state = typed(saved.value, RunState, "state")
+    except Invalid as error:
+        raise _damaged(folder, error) from None
+    if state.source.format == "csv" and '"rules"' not in state.source.settings:
+        raise DataSetError(
+            "this preparation was begun by an older bosrow, which read CSV by the rules of pandas and lost text; "
+            "start over with --fresh, or go on with the bosrow that began it"
+        )
+    return state
+
+
+def source_on_hub(folder: Path, state: RunState, options: PrepareOptions) -> Source:
+    """The source that the run was begun with, so that a data set of the Hub keeps its revision."""
+    source = state.source
+    try:
+        if (source.dataset, source.data_dir) != (options.dataset, None):
+            raise Invalid(f"its source is {source.dataset}, {options.dataset} was asked for")
+        "".join(file.path + file.name for file in source.files).encode()
+    except (Invalid, UnicodeEncodeError) as error:
+        raise _damaged(folder, error) from None
+    return source
+
+
+def resume(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
+    """Make the new `run` go on from `state`, of the same options, source and tokenizer; else DataSetError."""
+    folder = run.options.out_dir
+    now = identity(run.options, run.source, run.tokenizer)
+    check_same(folder, state.identity, now, state.source, run.source)
+    try:
+        _take_over(run, state, tokens)
+        _check(run, state)
+    except Invalid as error:
+        raise _damaged(folder, error) from None
+    _reopen(run, state)
+
+
+def _damaged(folder: Path, error: Exception) -> DataSetError:
+    return DataSetError(f"{folder / STATE} is damaged or was edited ({error}); --fresh starts over")
+
+
+def _take_over(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
+    run.position, run.taken, run.share = state.position, state.taken, state.share
+    run.documents, run.empty_texts = state.documents, state.empty_texts
+    run.text_bytes, run.seconds = state.text_bytes, state.seconds
+    run.engines = state.engines | run.engines
+    run.ledgers["train"].replace_by(Ledger.of(state.ledgers.train))
+    run.ledgers["val"].replace_by(Ledger.of(state.ledgers.val))
+    if state.packers.keys() != run.packers.keys():
+        raise Invalid(f"it has packers of {', '.join(state.packers)}, not of {', '.join(run.packers)}")
+    for split, packer in run.packers.items():
+        tokens = packer.restore(state.packers[split], tokens)
+    if len(tokens):
+        raise Invalid("it holds tokens of no document")
+    if (run.document_log is None) != (state.document_log is None):
+        raise Invalid("it has a log of documents, or lacks one, against --no_provenance")
+    if run.document_log and state.document_log:
+        run.document_log.restore(state.document_log, run.documents)
+
+
+def _check(run: Run, state: RunState) -> None:
+    """Raise Invalid unless counts, packers and ledgers, each taken from the state, tell the same story."""
+    left, size = len(run.source.files) - run.position.file, run.source.size
+    if left < 0 or (left == 0 and run.share < min(1, size)):
+        raise Invalid(f"it stands at {list(run.position)}, {run.share} of the source")
+    held = [document for packer in run.packers.values() for document in packer.held]
+    read = sum(ledger.documents_read for ledger in run.ledgers.values())
+    dropped = sum(ledger.documents_dropped.total() for ledger in run.ledgers.values())
+    if run.documents != read - dropped or run.taken > read or max(held, default=-1) >= run.documents:
+        raise Invalid(f"{run.documents} documents, {run.taken} of the last unit, do not fit {read} read")
+    if run.source.format == "rows" and run.position.part + run.taken != read:
+        raise Invalid(f"it stands at document {run.position.part + run.taken} after {read}")
+    if (dropped > 0) != (state.bad_rows_bytes > 0):
+        raise Invalid(f"{state.bad_rows_bytes} bytes tell of {dropped} bad rows")
+    try:
+        run.check_ledgers()
+    except BosrowError as error:
+        raise Invalid(str(error).partition(";")[0]) from None
+
+
+def _reopen(run: Run, state: RunState) -> None:
+    """Cut the open files back to what the state counts, and delete what it does not name."""
+    folder = run.options.out_dir
+    if state.bad_rows_bytes:
+        run.bad_rows = AppendFile(folder / BAD_ROWS, state.bad_rows_bytes)
+    for split, packer in run.packers.items():
+        packer.reopen(state.packers[split])
+    if run.document_log and state.document_log:
+        run.document_log.reopen(state.document_log)
+    shards = {name for packer in run.packers.values() for name in packer.writer.files}
+    logged = {name for log in run.logs() for name in log.files}
+    delete_all_but(folder, shards | logged | ({BAD_ROWS} if run.bad_rows else set()) | {STATE})

@@ -1,0 +1,57 @@
+"""JSON from files that nobody vouches for: finite numbers, each key once, and exactly the types that are asked for.
+
+Structures are described as msgspec structs or dataclasses. Nothing is converted: 1.0 and true are no counts.
+"""
+
+import json
+import math
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+
+from bosrow.errors import DataSetError
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]  # so that sums fit 64 bits
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Kind = TypeVar("Kind")
+
+
+class Invalid(Exception):
+    """What was read cannot be what bosrow wrote. Whoever knows the file turns it into a DataSetError."""
+
+
+class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A JSON object of known fields."""
+
+
+def typed(value: Any, kind: type[Kind], name: str = "") -> Kind:
+    """`value` as an instance of `kind`. Raises Invalid, which says where in `name` something else was found."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message = str(error).replace("`", "").replace("$", name)
+        raise Invalid(message) from None
+    except OverflowError as error:  # a number of hundreds of digits, where a float was expected
+        raise Invalid(f"{name}: {error}") from None
+
+
+def parse_json(data: bytes, name: str) -> dict:
+    """Parse an untrusted JSON object: finite numbers, each key once. Raises DataSetError, naming `name`."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    def finite(number: str) -> float:
+        return float(number) if math.isfinite(float(number)) else refuse(number)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        return value if len(value) == len(pairs) else refuse("a key given twice")
+
+    try:
+        value = json.loads(data, parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise DataSetError(f"{name} is not valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise DataSetError(f"{name} holds a JSON {type(value).__name__}, an object was required")
+    return value
