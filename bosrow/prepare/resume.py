@@ -20,6 +20,7 @@ from bosrow.prepare.run_state import RunState
 from bosrow.prepare.same_run import check_same
 from bosrow.prepare.state_file import STATE, State
 from bosrow.sources.source import Source
+from bosrow.sources.unit import Position
 from bosrow.strict_json import Invalid, typed
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _damaged(folder: Path, error: Exception) -> DataSetError:
 
 
 def _take_over(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
-    run.position, run.taken, run.share = state.position, state.taken, state.share
+    run.position, run.taken, run.share = Position(*state.position), state.taken, state.share
     run.documents, run.empty_texts = state.documents, state.empty_texts
     run.text_bytes, run.seconds = state.text_bytes, state.seconds
     run.engines = state.engines | run.engines

@@ -8,7 +8,6 @@ from bosrow.dataset.ledger import LedgerRecord
 from bosrow.dataset.provenance_writer import DocumentLogState
 from bosrow.prepare.packer import PackerState
 from bosrow.sources.source import Source
-from bosrow.sources.unit import Position
 from bosrow.strict_json import Count, Record
 
 
@@ -24,7 +23,7 @@ class RunState(Record):
 
     identity: dict[str, Any]
     source: Source
-    position: Position
+    position: tuple[Count, Count, Count]
     taken: Count  # documents of the unit at `position` that are packed already
     share: Annotated[float, Meta(ge=0, le=1)]
     documents: Count
