@@ -56,6 +56,13 @@ def same_as(options: type, name: str, *, group: str | None = None) -> Any:
     return dataclasses.field(default=field.default, metadata=metadata)
 
 
+def at_least(options: object, **least: int) -> None:
+    """Raise OptionError if an option is below its `least` value."""
+    for name, bound in least.items():
+        if getattr(options, name) < bound:
+            raise OptionError(f"--{name} is {getattr(options, name)}; it must be at least {bound}")
+
+
 def require_finite(options: Any) -> None:
     """Raise OptionError if a number among `options` is not finite."""
     for name, value in vars(options).items():

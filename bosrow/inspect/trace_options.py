@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from bosrow.dataset.mixture import weighted_paths
+from bosrow.dataset.order_options import OrderOptions
 from bosrow.errors import OptionError
 from bosrow.flags import Help, option, same_as
-from bosrow.train.train_options import TrainOptions
 
 ASKED = ("row", "position", "step", "document")
 
@@ -35,12 +35,12 @@ class TraceOptions:
     document: int | None = option(None, group="question", help="in which rows is document N, and when? (from 0)")
     split: Literal["train", "val"] = option("train", group="question", help="split of --row or --position")
     text: bool = option(False, group="output", help="print the text of each piece")
-    seed: int = same_as(TrainOptions, "seed", group="training asked about")
-    total_batch_tokens: int = same_as(TrainOptions, "total_batch_tokens", group="training asked about")
-    micro_batch_size: int = same_as(TrainOptions, "micro_batch_size", group="training asked about")
+    seed: int = same_as(OrderOptions, "seed", group="training asked about")
+    total_batch_tokens: int = same_as(OrderOptions, "total_batch_tokens", group="training asked about")
+    micro_batch_size: int = same_as(OrderOptions, "micro_batch_size", group="training asked about")
     world_size: int = option(1, group="training asked about", help="number of ranks")
     rank: int | None = option(None, group="training asked about", help="with --step: only the rows of rank N")
-    max_train_steps: int = same_as(TrainOptions, "max_train_steps", group="training asked about")
+    max_train_steps: int = same_as(OrderOptions, "max_train_steps", group="training asked about")
     json: bool = option(False, group="output", help="print one JSON object")
 
     def __post_init__(self) -> None:

@@ -8,22 +8,23 @@ from pathlib import Path
 
 from bosrow.dataset.manifest import META, read_manifest
 from bosrow.dataset.provenance_writer import FOLDER as PROVENANCE
+from bosrow.dataset.state_file import STATE, State, read_state
 from bosrow.dataset.tokenizer import dataset_tokenizer
-from bosrow.errors import Interrupted
+from bosrow.errors import DataSetError, Interrupted
 from bosrow.files import make_folder
 from bosrow.lock import Hold, folder_lock
-from bosrow.prepare.disk_space import check_space
+from bosrow.prepare.disk_space import check_space, warn_of_val_shards
 from bosrow.prepare.manifest_content import identity
 from bosrow.prepare.out_folder import check_folder, check_not_inside, delete_all_but, files_of
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.prepare.resume import parse_state, resume, source_on_hub
 from bosrow.prepare.run import Run
-from bosrow.prepare.same_run import check_same
-from bosrow.prepare.state_file import STATE, State, read_state
+from bosrow.prepare.same_run import check_same, upgraded_identity, with_recorded_split
 from bosrow.prepare.summary import print_summary
 from bosrow.signals import Stopped, caught_signals
 from bosrow.sources.find import find_source
 from bosrow.sources.source import Source
+from bosrow.strict_json import Invalid
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
 
@@ -69,7 +70,12 @@ def prepare(options: PrepareOptions) -> None:
 
 def _say_complete(folder: Path, options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> None:
     manifest = read_manifest(folder)
-    check_same(folder, manifest.identity, identity(options, source, tokenizer))
+    try:
+        options = with_recorded_split(options, manifest.identity)
+    except Invalid as error:
+        raise DataSetError(f"{folder / META}: {error}") from None
+    then = upgraded_identity(manifest.identity, options)
+    check_same(folder, then, identity(options, source, tokenizer))
     delete_all_but(folder, files_of(manifest))  # a kill right after meta.json was put in place leaves the state behind
     print(f"{folder} is complete, made from this source by these options; nothing to do (--fresh starts over)")
 
@@ -78,6 +84,7 @@ def _begin(options: PrepareOptions, tokenizer: Tokenizer, source: Source, hold: 
     """A new run. Its state, nothing consumed, is written before anything else."""
     delete_all_but(options.out_dir, keep=set())
     check_space(options, source, tokenizer, 0.0)
+    warn_of_val_shards(options, source, tokenizer)
     run = Run(options, tokenizer, source, hold)
     run.checkpoint()
     return run
@@ -85,7 +92,8 @@ def _begin(options: PrepareOptions, tokenizer: Tokenizer, source: Source, hold: 
 
 def _go_on(options: PrepareOptions, tokenizer: Tokenizer, source: Source | None, saved: State, hold: Hold) -> Run:
     """The run that `saved` was taken of. Where to read is what the options say; the state says it for the Hub alone."""
-    state = parse_state(options.out_dir, saved)
+    state = parse_state(options, saved)
+    options = with_recorded_split(options, state.identity)
     run = Run(options, tokenizer, source or source_on_hub(options.out_dir, state, options), hold)
     resume(run, state, saved.tokens)
     check_space(options, run.source, tokenizer, run.share)

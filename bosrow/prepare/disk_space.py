@@ -22,6 +22,7 @@ CROPPED = 0.5  # of all tokens, the share that the crop policies keep of web tex
 HUB_TOKENS_PER_BYTE = 0.35  # of a compressed Parquet file of web text (fineweb-edu's sample-10BT)
 MOST_PER_BYTE = 40  # bytes of rows that a byte of the source could give: tokens of one byte, packed twenty to one
 MARGIN = 1.2  # the estimate may be too low by so much without a warning
+BYTES_PER_TOKEN = 16  # of a source, at least as many as any text takes, packed or not
 SURE = 4  # below this part of the estimate there is no hope
 
 
@@ -40,6 +41,24 @@ def check_space(options: PrepareOptions, source: Source, tokenizer: Tokenizer, d
     if free < needed / SURE:
         raise MachineError(f"{numbers}; make room, or choose another disk by --out_dir, or read less by --max_docs")
     print(f"warning: {numbers}", file=sys.stderr)
+
+
+def warn_of_val_shards(options: PrepareOptions, source: Source, tokenizer: Tokenizer) -> None:
+    """Warn where the shards that --val_shards asks for may take all rows, so that none are left for training."""
+    val_rows = options.val_by_shards * options.rows_per_shard
+    if not val_rows or source.size > BYTES_PER_TOKEN * val_rows * options.row_tokens:
+        return
+    tokens, per_document = _tokens(source, tokenizer)
+    if options.max_docs and per_document:
+        tokens = min(tokens, options.max_docs * per_document)
+    rows = round(tokens / options.row_tokens)
+    if 0 < rows <= val_rows:
+        print(
+            f"warning: the source holds about {rows:,} rows, and --val_shards {options.val_by_shards} takes the first "
+            f"{val_rows:,} for val: none may be left for training; --val_fraction 0.005, or a smaller --shard_rows, "
+            "leaves some",
+            file=sys.stderr,
+        )
 
 
 def estimated_bytes(options: PrepareOptions, source: Source, tokenizer: Tokenizer) -> float:

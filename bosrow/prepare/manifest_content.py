@@ -19,6 +19,7 @@ from bosrow.tokenizers.tokenizer import Tokenizer
 def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> dict[str, Any]:
     """Everything that decides the bytes, one flat line each. Without `source` (not looked up) its line is left out."""
     values = {name: value for name, value in asdict(options).items() if name not in FREE}
+    values["val_fraction"] = options.val_by_hash
     if source is not None:
         values["source"] = source.fingerprint
     made_with = {"tokenizer": tokenizer.name, "vocabulary": tokenizer.vocabulary_sha256, "bos": tokenizer.bos_token_id}

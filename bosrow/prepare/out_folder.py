@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bosrow.dataset.manifest import META, PROVENANCE_NAME, SHARD_NAME, Manifest
 from bosrow.dataset.provenance_writer import FOLDER as PROVENANCE
+from bosrow.dataset.state_file import STATE
 from bosrow.errors import DataSetError
 from bosrow.files import sync_folder
 from bosrow.lock import LOCK, OWNER
-from bosrow.prepare.state_file import STATE
 from bosrow.sources.source import Source
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 

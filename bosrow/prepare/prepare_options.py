@@ -1,4 +1,4 @@
-"""The options of the data verbs. Each checks itself when made and raises OptionError."""
+"""What `bosrow prepare` can be told beyond the source; every default stands here."""
 
 import os
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from bosrow.errors import OptionError
-from bosrow.flags import Help, did_you_mean, listed, option, require_finite
+from bosrow.flags import Help, at_least, did_you_mean, listed, option, require_finite
 from bosrow.packing.table import LOSSLESS, POLICIES
+from bosrow.sources.source_options import SourceOptions
 
 SHARD_TOKENS = 100_000_000  # the usual shard of llm.c's recipes; --shard_rows 0 means as many rows as this holds
+DEFAULT_VAL_FRACTION = 0.005
 MAX_SEQ_LEN = (1 << 16) - 2  # a piece's length, up to seq_len + 1, is stored as uint16
 
 
@@ -18,7 +20,7 @@ def _cores() -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareOptions:
+class PrepareOptions(SourceOptions):
     """Options of `bosrow prepare`. Those in `FREE` never change bytes."""
 
     HELP: ClassVar = Help(
@@ -30,34 +32,6 @@ class PrepareOptions:
         ),
     )
 
-    dataset: str | None = option(
-        None,
-        group="source",
-        metavar="NAME",
-        help="data set on the Hugging Face Hub; or the format of --data_files: "
-        "parquet, json, text, csv, arrow or webdataset",
-    )
-    config: str | None = option(None, group="source", metavar="NAME", help="configuration of it, such as sample-10BT")
-    revision: str | None = option(None, group="source", metavar="NAME", help="branch, tag or commit of it")
-    data_files: tuple[str, ...] = option(
-        (),
-        group="source",
-        metavar="FILE",
-        help="local files or globs: parquet, jsonl(.gz|.zst), csv, tsv, arrow or tar; "
-        "any other file is one document of plain text",
-    )
-    from_dir: Path | None = option(
-        None, group="source", flag="from", metavar="DIR", help="pack the documents of a prepared data set again"
-    )
-    allow_lossy: bool = option(False, group="source", help="let --from use a data set that has lost tokens")
-    split: str = option("train", group="source", metavar="NAME", help="split to read")
-    text_field: str = option("text", group="source", metavar="COLUMN", help="column that holds the text")
-    id_field: str | None = option(
-        None, group="source", metavar="COLUMN", help="column with a document's id, for the provenance"
-    )
-    csv_quoting: Literal["quoted", "none"] | None = option(
-        None, group="source", help="whether quotes enclose cells (default: quoted in csv, none in tsv files)"
-    )
     tokenizer: str = option("gpt2", group="tokenizer", metavar="NAME", help="gpt2, or a tokenizer.json or its folder")
     engine: Literal["tiktoken", "gigatoken"] = option(
         "tiktoken", group="tokenizer", help="gigatoken gives the same ids, faster (extra 'fast')"
@@ -75,39 +49,32 @@ class PrepareOptions:
     buffer_tokens: int = option(1 << 26, group="packing", help="tokens in it, for keep")
     shard_rows: int = option(0, group="output", help="rows per shard; 0: about 100M tokens")
     val_shards: int | None = option(
-        None, group="val split", help="the first N shards are val (default: 1, unless --val_fraction is given)"
+        None, group="val split", help="the first N shards are val, instead of a share of the documents"
     )
     val_fraction: float | None = option(
-        None, group="val split", help="share of documents in val, chosen by a hash of their tokens"
+        None, group="val split", help="share of documents in val, chosen by a hash of their tokens (default: 0.005)"
     )
     no_provenance: bool = option(
         False,
         group="output",
         help="do not record which document is where; keep and stream then lose their last, unfilled row",
     )
-    max_docs: int = option(0, group="source", help="read the first N documents; 0: all")
     workers: int = option(_cores(), group="running", help="tokenizing processes; 0: none")
     checkpoint_seconds: float = option(30.0, group="running", help="seconds between checkpoints")
-    on_bad_row: Literal["stop", "skip"] = option("stop", group="source", help="if a row has no usable text")
     fresh: bool = option(False, group="running", help="delete an earlier run's files in --out_dir; start over")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_finite(self)
         if self.policy not in POLICIES:
             near = did_you_mean(self.policy, POLICIES)
             question = f"; did you mean {near}?" if near else ""
             raise OptionError(f"--policy is {self.policy!r}; it must be {listed(POLICIES)}{question}")
-        if self.from_dir and (self.dataset or self.data_files):
-            raise OptionError("--from takes the place of --dataset and --data_files; give one of them")
-        if not self.dataset and not self.data_files and not self.from_dir:
-            raise OptionError("no corpus: give --dataset NAME (on the Hub), --data_files FILE... or --from DATA_DIR")
-        if self.from_dir and self.csv_quoting:
-            raise OptionError("--csv_quoting says how CSV files are written, and --from reads none; leave it out")
         if self.engine == "gigatoken" and (self.from_dir or self.tokenizer != "gpt2"):
             raise OptionError(
                 "--engine gigatoken encodes text by --tokenizer gpt2 alone, so not with --from; leave it out"
             )
-        _at_least(self, seq_len=1, batch_docs=1, buffer_docs=1, buffer_tokens=1, shard_rows=0, max_docs=0, workers=0)
+        at_least(self, seq_len=1, batch_docs=1, buffer_docs=1, buffer_tokens=1, shard_rows=0, workers=0)
         if self.seq_len > MAX_SEQ_LEN:
             raise OptionError(f"--seq_len is {self.seq_len}; at most {MAX_SEQ_LEN} is possible")
         if self.checkpoint_seconds <= 0:
@@ -149,16 +116,14 @@ class PrepareOptions:
         """The share of documents in val where a hash decides; None where it does not."""
         if self.keeps_split:
             return None
-        if self.val_fraction is None and self.policy in LOSSLESS and self.val_shards is None:
-            return 0.005
+        if self.val_fraction is None and self.val_shards is None:
+            return DEFAULT_VAL_FRACTION
         return self.val_fraction
 
     @property
     def val_by_shards(self) -> int:
         """How many of the first shards are val; 0 where documents have a split."""
-        if self.keeps_split or self.val_by_hash is not None:
-            return 0
-        return 1 if self.val_shards is None else self.val_shards
+        return self.val_shards or 0
 
 
 # Options that may change when a run goes on. (`data_files`, `from_dir` and `tokenizer` stand for data, which is
@@ -167,9 +132,3 @@ FREE = (
     *("workers", "engine", "batch_docs", "checkpoint_seconds", "fresh", "out_dir", "on_bad_row"),
     *("data_files", "from_dir", "tokenizer"),
 )
-
-
-def _at_least(options: object, **least: int) -> None:
-    for name, bound in least.items():
-        if getattr(options, name) < bound:
-            raise OptionError(f"--{name} is {getattr(options, name)}; it must be at least {bound}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from bosrow.dataset.ledger import Ledger
+from bosrow.dataset.state_file import STATE, State
 from bosrow.errors import BosrowError, DataSetError
 from bosrow.files import AppendFile
 from bosrow.prepare.manifest_content import identity
@@ -17,8 +18,7 @@ from bosrow.prepare.out_folder import BAD_ROWS, delete_all_but
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.prepare.run import Run
 from bosrow.prepare.run_state import RunState
-from bosrow.prepare.same_run import check_same
-from bosrow.prepare.state_file import STATE, State
+from bosrow.prepare.same_run import check_same, upgraded_identity, with_recorded_split
 from bosrow.sources.source import Source
 from bosrow.sources.unit import Position
 from bosrow.strict_json import Invalid, typed
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def parse_state(folder: Path, saved: State) -> RunState:
+def parse_state(options: PrepareOptions, saved: State) -> RunState:
     """The state with its types. Raises DataSetError if it is not of them, or of a CSV source read by older rules."""
+    folder = options.out_dir
     try:
         state = typed(saved.value, RunState, "state")
+        state.identity = upgraded_identity(state.identity, options)
+        with_recorded_split(options, state.identity)
     except Invalid as error:
         raise _damaged(folder, error) from None
     if state.source.format == "csv" and '"rules"' not in state.source.settings:

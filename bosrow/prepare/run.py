@@ -20,6 +20,7 @@ from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.manifest import SPLITS, read_manifest, write_manifest
 from bosrow.dataset.provenance_writer import DocumentLog, PieceLog
 from bosrow.dataset.shard_writer import ShardWriter
+from bosrow.dataset.state_file import write_state
 from bosrow.errors import BadRowError, BosrowError, Interrupted, SourceError
 from bosrow.files import AppendFile, replace_file
 from bosrow.lock import Hold
@@ -31,7 +32,6 @@ from bosrow.prepare.pool import open_pool
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.prepare.progress import Progress, Totals
 from bosrow.prepare.run_state import Ledgers, RunState
-from bosrow.prepare.state_file import write_state
 from bosrow.prepare.worker import Batch, Task
 from bosrow.signals import Stop, Stopped
 from bosrow.sources.source import Source

@@ -3,14 +3,51 @@
 What differs is shown as then -> now, on aligned lines; nothing is guessed.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from bosrow.errors import DataSetError
+from bosrow.packing.table import LOSSLESS
+from bosrow.prepare.prepare_options import DEFAULT_VAL_FRACTION, PrepareOptions
 from bosrow.sources.source import Source, SourceFile
+from bosrow.strict_json import typed
 
 SHOWN_FILES = 10
+
+
+class RecordedSplit(msgspec.Struct):
+    """What an identity says of the val split."""
+
+    val_fraction: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    val_shards: Annotated[int, Meta(ge=0)] | None = None
+
+
+def with_recorded_split(options: PrepareOptions, identity: dict[str, Any]) -> PrepareOptions:
+    """`options`, which leave the val split open, with the one that a run of this `identity` was begun with.
+
+    Raises Invalid where the identity says nothing of a split that could be meant.
+    """
+    if options.val_fraction is not None or options.val_shards is not None or options.keeps_split:
+        return options
+    split = typed(upgraded_identity(identity, options), RecordedSplit, "identity")
+    return replace(options, val_fraction=split.val_fraction, val_shards=split.val_shards)
+
+
+def upgraded_identity(identity: dict[str, Any], options: PrepareOptions) -> dict[str, Any]:
+    """An identity as it is written now. Before version 0.2 one did not say which val split was the default.
+
+    That was one shard for the crop policies, a fraction for the others. (`--from` has no default: documents keep theirs.)
+    """
+    said = identity.get("val_fraction"), identity.get("val_shards")
+    if said != (None, None) or options.from_dir is not None:
+        return identity
+    lossless = identity.get("policy") in LOSSLESS
+    return identity | ({"val_fraction": DEFAULT_VAL_FRACTION} if lossless else {"val_shards": 1})
 
 
 def check_same(

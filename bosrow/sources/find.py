@@ -9,16 +9,16 @@ import msgspec
 import pyarrow as pa
 
 from bosrow.errors import BadRowError, DataSetError, SourceError
-from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources.compression import unpacked
 from bosrow.sources.formats import FORMATS, ITERATED, WITH_SETTINGS, Format, is_text, known_format
 from bosrow.sources.local_files import find_files
 from bosrow.sources.source import Source, SourceFile
+from bosrow.sources.source_options import SourceOptions
 
 FIRST_LINE_BYTES = 1 << 20  # of a file whose name does not say what it holds
 
 
-def find_source(options: PrepareOptions) -> Source:
+def find_source(options: SourceOptions) -> Source:
     """Find the corpus that `options` ask for. Raises SourceError with what is there instead."""
     if "[" in options.split or "+" in options.split:
         raise SourceError(
@@ -48,7 +48,7 @@ def find_source(options: PrepareOptions) -> Source:
     return source
 
 
-def _hub(options: PrepareOptions) -> Source:
+def _hub(options: SourceOptions) -> Source:
     from bosrow.sources.hub import repository
 
     assert options.dataset is not None
@@ -64,7 +64,7 @@ def _hub(options: PrepareOptions) -> Source:
     )
 
 
-def _local(options: PrepareOptions) -> Source:
+def _local(options: SourceOptions) -> Source:
     if options.split != "train":
         raise SourceError(f"--split is {options.split!r}; local files have the one split 'train'")
     skips = options.on_bad_row == "skip"

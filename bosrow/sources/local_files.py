@@ -17,9 +17,9 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from bosrow.dataset.manifest import META
+from bosrow.dataset.state_file import STATE
 from bosrow.errors import SourceError
 from bosrow.files import MAX_JSON_BYTES
-from bosrow.prepare.state_file import STATE
 
 # What in a file of ours tells it from another tool's of the same name.
 OURS = {META: b'"bosrow"', STATE: b'{"schema": '}

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from bosrow.dataset.order_options import OrderOptions
 from bosrow.errors import OptionError
 from bosrow.evals.eval_options import TrainingEvaluationOptions
-from bosrow.flags import Help, option, require_finite
+from bosrow.flags import Help, option, require_finite, same_as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +46,12 @@ class TrainOptions(TrainingEvaluationOptions):
     init_from: Path | None = option(
         None, group="model", metavar="DIR", help="start from this GPT-2 in Hugging Face's format"
     )
-    seed: int = option(42, group="run", help="of initial weights and order of rows; below 2^64")
+    seed: int = same_as(OrderOptions, "seed")
 
     seq_len: int = option(1024, group="batch", help="predictions per row, as prepared")
-    total_batch_tokens: int = option(491520, group="batch", help="tokens per step, over all ranks")
-    micro_batch_size: int = option(10, group="batch", help="rows on one device at once")
-    max_train_steps: int = option(20000, group="batch", help="optimizer steps")
+    total_batch_tokens: int = same_as(OrderOptions, "total_batch_tokens")
+    micro_batch_size: int = same_as(OrderOptions, "micro_batch_size")
+    max_train_steps: int = same_as(OrderOptions, "max_train_steps")
 
     vocab_size: int | None = option(None, group="model", help="size of the vocabulary (default: the data set's)")
     n_embd: int = option(768, group="model", help="width of the model")

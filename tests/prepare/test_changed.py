@@ -10,11 +10,11 @@ import pytest
 from corpora import bosrow, contents, documents, prepared, write_corpus
 from kills import start
 
+from bosrow.dataset.state_file import STATE
 from bosrow.errors import DataSetError, UserError
 from bosrow.prepare import command as prepare_module
 from bosrow.prepare.command import prepare
 from bosrow.prepare.prepare_options import FREE, PrepareOptions
-from bosrow.prepare.state_file import STATE
 from bosrow.sources.source import Source
 from bosrow.tokenizers.gpt2 import Gpt2Tokenizer
 
@@ -170,7 +170,7 @@ def test_another_vocabulary_is_refused(begun, monkeypatch):
 
 
 def test_a_state_of_another_schema_is_refused(begun, tmp_path, monkeypatch):
-    monkeypatch.setattr("bosrow.prepare.state_file.STATE_SCHEMA", 99)
+    monkeypatch.setattr("bosrow.dataset.state_file.STATE_SCHEMA", 99)
     with pytest.raises(DataSetError, match=r"is of schema 3, this bosrow writes schema 99"):
         prepare(PrepareOptions(**begun))
     monkeypatch.undo()

@@ -9,8 +9,8 @@ from corpora import prepared
 
 from bosrow.cli import main
 from bosrow.dataset.shard_writer import ShardWriter
+from bosrow.dataset.state_file import STATE, read_state, write_state
 from bosrow.errors import BadRowError, DataSetError, OptionError
-from bosrow.prepare.state_file import STATE, read_state, write_state
 
 HOSTILE = {
     "position": ["a", [], {"file": 1}, [0, 0, 0, 0], None, [5, 0, 0], [1 << 70, 0, 0], [1, 0, 0], [0, 1 << 70, 0]],
@@ -166,7 +166,7 @@ def test_a_state_of_another_size_is_refused(stopped, size):
 def test_a_state_that_could_not_be_read_back_is_not_written(stopped, monkeypatch):
     out, _ = stopped
     state, before = read_state(out), contents(out)
-    monkeypatch.setattr("bosrow.prepare.state_file.MAX_HEAD_BYTES", len((out / STATE).read_bytes().split(b"\n")[0]))
+    monkeypatch.setattr("bosrow.dataset.state_file.MAX_HEAD_BYTES", len((out / STATE).read_bytes().split(b"\n")[0]))
     with pytest.raises(DataSetError, match="fewer and larger source files"):
         write_state(out, state.value, [state.tokens])
     assert contents(out) == before

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import TOKEN, Fault, Hub, Request
 
+from bosrow.dataset.state_file import read_state, write_state
 from bosrow.errors import DataSetError, MachineError
 from bosrow.prepare.command import prepare
 from bosrow.prepare.prepare_options import PrepareOptions
-from bosrow.prepare.state_file import read_state, write_state
 from bosrow.sources.source import Source
 from bosrow.strict_json import typed
 

@@ -12,8 +12,8 @@ from corpora import POLICIES, documents, prepared
 from oracles import data_set as oracle
 
 from bosrow.dataset.provenance import PlacedPiece, Provenance
+from bosrow.dataset.state_file import read_state
 from bosrow.prepare.run import Run
-from bosrow.prepare.state_file import read_state
 from bosrow.tokenizers.gpt2 import load_tokenizer
 
 ENCODING = load_tokenizer()._encoding  # tiktoken itself, with the vocabulary that is shipped

@@ -18,10 +18,10 @@ from kills import kill_randomly
 
 from bosrow.dataset.documents import rebuild
 from bosrow.dataset.provenance import Provenance
+from bosrow.dataset.state_file import STATE, read_state, write_state
 from bosrow.errors import BadRowError, DataSetError, OptionError, SourceError
 from bosrow.prepare import command as prepare_module
 from bosrow.prepare.prepare_options import PrepareOptions
-from bosrow.prepare.state_file import STATE, read_state, write_state
 from bosrow.sources import csv_files, csv_rows, reading
 from bosrow.sources.csv_rows import Dialect, Row, rows_of
 from bosrow.sources.find import find_source
