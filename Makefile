@@ -52,6 +52,7 @@ test: $(VENV)/.dev ## check style and types, and run all tests but the long ones
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto -m 'not soak' $(FLAGS)
 
 bench: $(VENV)/.dev ## run the benchmarks

@@ -41,7 +41,7 @@ def with_recorded_split(options: PrepareOptions, identity: dict[str, Any]) -> Pr
 def upgraded_identity(identity: dict[str, Any], options: PrepareOptions) -> dict[str, Any]:
     """An identity as it is written now. Before version 0.2 one did not say which val split was the default.
 
-    That was one shard for the crop policies, a fraction for the others. (`--from` has no default: documents keep theirs.)
+    That was one shard for the crop policies, a fraction for the others. Under `--from` documents keep their splits.
     """
     said = identity.get("val_fraction"), identity.get("val_shards")
     if said != (None, None) or options.from_dir is not None:
