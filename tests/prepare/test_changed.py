@@ -12,7 +12,7 @@ from kills import start
 
 from bosrow.dataset.state_file import STATE
 from bosrow.errors import DataSetError, UserError
-from bosrow.prepare import command as prepare_module
+from bosrow.prepare import run as run_module
 from bosrow.prepare.command import prepare
 from bosrow.prepare.prepare_options import FREE, PrepareOptions
 from bosrow.sources.source import Source
@@ -71,8 +71,8 @@ def interrupt(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_module.Progress, "update", update)
-        with pytest.raises(prepare_module.Interrupted, match="SIGINT after 48 documents"):
+        patch.setattr(run_module.Progress, "update", update)
+        with pytest.raises(run_module.Interrupted, match="SIGINT after 48 documents"):
             prepare(PrepareOptions(**settings))
 
 
@@ -232,7 +232,7 @@ def test_too_little_room_is_told_before_anything_is_written(corpus, tmp_path, mo
         capsys.readouterr()
         if refused:
             with pytest.raises(
-                prepare_module.BosrowError, match=r"about 0\.0 MB will be written to .*out, 0\.0 MB are free"
+                run_module.BosrowError, match=r"about 0\.0 MB will be written to .*out, 0\.0 MB are free"
             ):
                 prepare(PrepareOptions(out_dir=tmp_path / "out", **settings))
             assert not (tmp_path / "out" / STATE).exists()

@@ -13,7 +13,7 @@ import pytest
 from corpora import POLICIES, bosrow, contents, documents, prepared, write_corpus
 from kills import HANG_SECONDS, children, kill_randomly, start, survivors, wait_for_children
 
-from bosrow.prepare import command as prepare_module
+from bosrow.prepare import run as run_module
 from bosrow.signals import SIGNALS
 
 SETTINGS = [
@@ -228,10 +228,10 @@ def test_no_more_work_than_the_interval_is_at_risk(corpus, tmp_path, monkeypatch
     class Clock:
         monotonic = staticmethod(lambda: now)
 
-    write_state = prepare_module.write_state
-    monkeypatch.setattr(prepare_module, "time", Clock)
-    monkeypatch.setattr(prepare_module.Progress, "update", step)
-    monkeypatch.setattr(prepare_module, "write_state", lambda *a: (saved.append(now), write_state(*a)))
+    write_state = run_module.write_state
+    monkeypatch.setattr(run_module, "time", Clock)
+    monkeypatch.setattr(run_module.Progress, "update", step)
+    monkeypatch.setattr(run_module, "write_state", lambda *a: (saved.append(now), write_state(*a)))
     write_corpus(tmp_path / "corpus", "jsonl", documents(200))
     prepared(tmp_path / "out", data_files=(str(tmp_path / "corpus" / "*"),), batch_docs=1)
     assert now > 200

@@ -25,7 +25,7 @@ from corpora import bosrow, contents, prepared, write_corpus
 from bosrow.dataset.documents import rebuild
 from bosrow.dataset.provenance import Provenance
 from bosrow.errors import BadRowError, MachineError, SourceError
-from bosrow.prepare import command as prepare_module
+from bosrow.prepare import run as run_module
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources import reading
 from bosrow.sources.find import find_source
@@ -40,13 +40,13 @@ def do_later(monkeypatch: pytest.MonkeyPatch, case: Case, path: Path) -> None:
     """What happens to a file while a preparation runs happens when its workers start."""
     later = case.later
     assert later is not None
-    open_pool = prepare_module.open_pool
+    open_pool = run_module.open_pool
 
     def spoil_first(*arguments: Any) -> Any:
         later(path)
         return open_pool(*arguments)
 
-    monkeypatch.setattr(prepare_module, "open_pool", spoil_first)
+    monkeypatch.setattr(run_module, "open_pool", spoil_first)
 
 
 def options_of(folder: Path, **more: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bosrow.dataset.documents import rebuild
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.state_file import STATE, read_state, write_state
 from bosrow.errors import BadRowError, DataSetError, OptionError, SourceError
-from bosrow.prepare import command as prepare_module
+from bosrow.prepare import run as run_module
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources import csv_files, csv_rows, reading
 from bosrow.sources.csv_rows import Dialect, Row, rows_of
@@ -343,7 +343,7 @@ def test_a_csv_run_that_an_older_bosrow_began_is_refused_with_the_way_out_and_no
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "open_pool", interrupted)
+        patch.setattr(run_module, "open_pool", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepared(tmp_path / "out", **settings)
     saved = read_state(tmp_path / "out")
