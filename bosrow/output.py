@@ -55,6 +55,8 @@ def _robust(stream: Any, watched: bool) -> Any:
     if stream is None:  # closed by who called us
         return open(os.devnull, "w")
     if stream not in (sys.__stdout__, sys.__stderr__):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
         return stream
     stream.flush()
     return io.TextIOWrapper(

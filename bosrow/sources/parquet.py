@@ -199,5 +199,8 @@ def _tail(stream: BinaryIO) -> bytes:
 
 
 def schema_of(source: Source, index: int) -> pa.Schema:
-    """The columns of a file."""
-    return _footer(source, index).schema.to_arrow_schema()
+    """The columns of a file. Raises BadRowError where its footer cannot be read, MachineError if that is no damage."""
+    try:
+        return _footer(source, index).schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        raise damage("its footer cannot be read", error) from None

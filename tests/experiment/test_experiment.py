@@ -142,6 +142,7 @@ def test_steps_that_cannot_be_divided_are_refused_before_anything_starts(tmp_pat
 
 
 def test_under_torchrun_the_command_is_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["ab", str(written(tmp_path))]) == 2
     assert "command = 'torchrun" in capsys.readouterr().err
