@@ -11,7 +11,9 @@ import pytest
 from corpora import bosrow, contents, documents, prepared, write_corpus
 from synthetic import write_data_set
 
+from bosrow import open_rows
 from bosrow.cli import main
+from bosrow.dataset.manifest import read_manifest
 
 
 @pytest.fixture
@@ -43,10 +45,6 @@ OPTIONS = {
     "two val options": (["--val_shards", 1, "--val_fraction", 0.1], ["--val_shards and --val_fraction", "one of them"]),
     "a val split of everything": (["--val_fraction", 1], ["--val_fraction is 1", "below 1"]),
     "val shards of a lossless policy": (["--val_shards", 1, "--policy", "keep"], ["--val_fraction"]),
-    "val shards that leave no training rows": (
-        ["--seq_len", 32, "--val_shards", 1000, "--shard_rows", 1],
-        ["no rows are left for training", "--val_fraction", "--fresh"],
-    ),
     "not one full row": (["--seq_len", 60_000], ["not one full row", "a row takes 60,001", "smaller --seq_len"]),
     "a text field that no line has": (["--text_field", "body"], ["body", "text, title"]),
 }
@@ -164,6 +162,22 @@ def test_nothing_is_written_through_a_link(jsonl, tmp_path, capsys, name):
         assert f"holds a link ({tmp_path / 'out' / name})" in said
     assert (outside / "notes.ids").read_text() == "mine"
     assert len(list(outside.iterdir())) == 1
+
+
+def test_val_shards_that_take_all_rows_are_warned_of_at_the_start_and_refused_at_the_end(jsonl, tmp_path, capsys):
+    flags = ["--seq_len", "32", "--val_shards", "1000", "--shard_rows", "1"]
+    assert main(["prepare", "--data_files", str(jsonl), "--out_dir", str(tmp_path / "out"), *flags]) == 2
+    warning, refusal = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: the source holds about")
+    assert "--val_shards 1000 takes the first 1,000 for val" in warning
+    assert "no rows are left for training" in refusal
+    assert "--fresh" in refusal
+
+
+def test_by_default_a_small_corpus_leaves_rows_for_training(jsonl, tmp_path):
+    assert main(["prepare", "--data_files", str(jsonl), "--out_dir", str(tmp_path / "out"), "--seq_len", "32"]) == 0
+    assert len(open_rows(tmp_path / "out", "train")) > 100
+    assert read_manifest(tmp_path / "out").identity["val_fraction"] == 0.005
 
 
 def test_with_its_output_closed_a_command_still_works(jsonl, tmp_path):
