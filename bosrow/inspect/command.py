@@ -20,9 +20,9 @@ def inspect(options: InspectOptions) -> None:
     if options.json:
         print(json.dumps(as_json(findings)))
     elif options.html:
-        from bosrow.inspect.page import page
+        from bosrow.inspect.page import data_set_page
 
-        replace_file(options.html, page(findings).encode())
+        replace_file(options.html, data_set_page(findings).encode())
         print(f"{options.html}: {options.html.stat().st_size:,} bytes, one file; open it in a browser")
     else:
         from bosrow.inspect.terminal import show

@@ -13,8 +13,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.manifest import SPLITS, Manifest, read_manifest
@@ -24,6 +22,7 @@ from bosrow.errors import OptionError
 from bosrow.inspect.inspect_options import InspectOptions
 from bosrow.inspect.row_text import PieceText, decoder_of, texts_of_rows
 from bosrow.inspect.survey import Survey, survey, survey_rows, survey_stream
+from bosrow.report.progress import progress_bar
 
 MOST_BINS = 16  # of a histogram of small numbers; larger ones share the last bin
 
@@ -93,7 +92,7 @@ def examine(options: InspectOptions) -> Findings:
     provenance = Provenance(options.data_dir) if manifest.provenance else None
     found = stream = None
     if provenance is not None:
-        with _progress() as progress:
+        with progress_bar("counting") as progress:
             task = progress.add_task("", total=sum(map(len, splits.values())))
             found = survey(provenance, lambda rows: progress.advance(task, rows))
         if manifest.policy != "stream":
@@ -196,9 +195,3 @@ def describe(piece: PieceText, lossless: bool) -> Iterator[str]:
     yield f"tokens {piece.before:,} to {piece.before + tokens:,} of {piece.info.tokens:,}"
     if piece.after:
         yield f"{piece.after:,} more {'stand in other rows' if lossless else 'were cropped'}"
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("counting"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from bosrow.dataset.provenance import Provenance
@@ -23,6 +22,7 @@ from bosrow.packing.table import POLICIES, make_policy
 from bosrow.prepare.pool import open_pool
 from bosrow.prepare.worker import Task
 from bosrow.report.numbers import percent
+from bosrow.report.progress import progress_bar
 from bosrow.sources.find import find_source
 from bosrow.sources.unit import Position
 from bosrow.tokenizers.by_name import open_tokenizer
@@ -166,7 +166,10 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
     lengths: list[int] = []
     without_text, first_without = 0, ""
     most = options.sample_docs
-    with open_pool(task, Position(), 0, preparation.workers) as pool, _progress() as progress:
+    with (
+        open_pool(task, Position(), 0, preparation.workers) as pool,
+        progress_bar("reading", "count", "documents") as progress,
+    ):
         shown: Any = progress.add_task("", total=most or None)
         for item in pool:
             if item is not None and item[1] is not None:
@@ -183,9 +186,3 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
         found = f"; of its {without_text:,} rows the first is {first_without}" if without_text else ""
         raise SourceError(f"the corpus holds no document with text{found}")
     return lengths[: most or None], without_text
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -5,20 +5,22 @@ Promise: the same document has the same colour in every strip that is drawn toge
 beside rows of a data set that hold the same documents.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from bosrow.dataset.provenance import Provenance
 from bosrow.inspect.row_text import one_line
 from bosrow.inspect.survey import Columns, stream_pieces
+from bosrow.report.style import style_sheet
+from bosrow.report.svg import Box, image, line, rectangle, shape, svg_text
 
-COLOURS = 8
-HUES = (212, 32, 150, 330, 52, 268, 184, 2)  # neighbours differ also for eyes that see less colour
+COLOURS = 8  # classes d0 to d7 of templates/rows.css
 CUT_PIXELS = 8.0  # a narrower piece has no room for the mark of a cut
 LABEL_PIXELS = 5.4  # of a character of a label
+HERE = "bosrow.inspect"
 
 
 class StripPiece(NamedTuple):
@@ -111,40 +113,49 @@ def rows_beside(provenance: Provenance, stream: Sequence[Strip]) -> list[int]:
     return sorted(list(chosen)[: len(stream)])
 
 
+def words_of_piece(piece: StripPiece) -> str:
+    """What a strip says of a piece on hovering."""
+    return f"document {piece.document:,}, {piece.length:,} tokens"
+
+
 def draw_strip(
     strip: Strip,
     palette: Palette,
     row_tokens: int,
+    box: Box,
     *,
-    at: tuple[float, float],
-    size: tuple[float, float],
     label: Callable[[int], str] | None = None,
-    told: Callable[[StripPiece], str] = lambda piece: f"document {piece.document:,}, {piece.length:,} tokens",
-) -> str:
-    """A strip as SVG elements, its left upper corner `at` (x, y), of `size` (width, height)."""
-    (left, top), (width, height) = at, size
-    scale = width / row_tokens
-    parts, beside = [], None
+    title: Callable[[StripPiece], str] = words_of_piece,
+) -> Element:
+    """A strip as a group of SVG elements. `label` gives a document's name, which is written where there is room."""
+    scale = box.width / row_tokens
+    groups, beside = [], None
     for piece in strip:
-        x, wide = left + piece.column * scale, piece.length * scale
-        colour = palette.of(piece.document, beside)
-        box = f'x="{x:.2f}" y="{top:g}" width="{wide:.2f}" height="{height:g}"'
-        parts.append(f"<g><title>{escape(told(piece))}</title>")
-        parts.append(f'<rect class="{colour}" {box}/>')
+        x, width = box.left + piece.column * scale, piece.length * scale
+        place = Box(x, box.top, width, box.height)
+        parts = [rectangle(palette.of(piece.document, beside), place)]
         if piece.headless:
-            parts.append(f'<rect class="headless" {box}/>')
+            parts.append(rectangle("headless", place))
         else:
-            mark = "added" if piece.added_bos else "bos"
-            parts.append(f'<rect class="{mark}" x="{x:.2f}" y="{top:g}" width="2.5" height="{height:g}"/>')
-        if piece.goes_on and wide > CUT_PIXELS:
-            end, half = x + wide, height / 2
-            parts.append(f'<path class="cut" d="M{end:.2f} {top:g}l-4 {half / 2:g}l4 {half / 2:g}l-4 {half / 2:g}')
-            parts.append(f'l4 {half / 2:g}z"/>')
-        if label and (text := _label(label(piece.document), wide - 12)):
-            parts.append(f'<text x="{x + 6:.2f}" y="{top + height * 0.68:.2f}">{escape(text)}</text>')
-        parts.append("</g>")
+            parts.append(_begin_mark("added" if piece.added_bos else "bos", x, box.top, box.height))
+        if piece.goes_on and width > CUT_PIXELS:
+            parts.append(_cut_mark(x + width, box.top, box.height))
+        if label and (text := _label(label(piece.document), width - 12)):
+            parts.append(shape("text", x=x + 6, y=box.top + box.height * 0.68, text=text))
+        groups.append(shape("g", parts, title=title(piece)))
         beside = piece.document
-    return "".join(parts)
+    return shape("g", groups)
+
+
+def _begin_mark(kind: str, x: float, y: float, height: float) -> Element:
+    return rectangle(kind, Box(x, y, 2.5, height))
+
+
+def _cut_mark(x: float, y: float, height: float) -> Element:
+    """A jagged edge that ends at `x`."""
+    quarter = height / 4
+    jags = [(x if place % 2 == 0 else x - 4, y + place * quarter) for place in range(5)]
+    return shape("path", class_="cut", d=line(*jags) + "Z")
 
 
 def _label(text: str, pixels: float) -> str:
@@ -152,38 +163,28 @@ def _label(text: str, pixels: float) -> str:
     return "" if most < 5 else one_line(text, most)
 
 
-def panel(strips: Sequence[Strip], palette: Palette, row_tokens: int, width: int = 560) -> str:
+def panel(strips: Sequence[Strip], palette: Palette, row_tokens: int, width: int = 560) -> Element:
     """Strips one below the other, without labels, for a page."""
-    drawn = "".join(
-        draw_strip(strip, palette, row_tokens, at=(0, 22 * place), size=(width, 17))
-        for place, strip in enumerate(strips)
-    )
-    return f'<svg class="strips" viewBox="0 0 {width} {22 * len(strips)}" role="img" aria-label="rows">{drawn}</svg>'
-
-
-HATCH = (
-    '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    '<path class="stripe" d="M0 0v6"/></pattern>'
-)
-
-
-def strip_style(*, dark: bool) -> str:
-    """The colours of strips, as CSS rules."""
-    light = 30 if dark else 83
-    rules = [f".other{{fill:{'#2a323c' if dark else '#e9ecf0'}}}"]
-    rules += [f".d{n}{{fill:hsl({hue} {45 if dark else 72}% {light}%)}}" for n, hue in enumerate(HUES)]
-    ink, paper, added = ("#e8edf3", "#12161c", "#ff8a65") if dark else ("#1c2530", "#ffffff", "#d84315")
-    rules += [
-        f".bos{{fill:{ink}}}.added{{fill:{added}}}.cut{{fill:{paper}}}.headless{{fill:url(#hatch)}}",
-        f".stripe{{stroke:{paper};stroke-width:3;stroke-opacity:.65}}",
+    drawn = [
+        draw_strip(strip, palette, row_tokens, Box(0, 22 * place, width, 17)) for place, strip in enumerate(strips)
     ]
-    return "".join(rules)
+    return image(drawn, width, 22 * len(strips), "rows", "strips")
 
 
-PICTURE_STYLE = (
-    "text{font:10px ui-sans-serif,system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif}"
-    ".title{font-size:14px;font-weight:600}.note{font-size:11px}"
-)
+def hatch() -> Element:
+    """The pattern over a piece without its beginning; it must stand in <defs> once in a file."""
+    stripe = shape("path", class_="stripe", d="M0 0v6")
+    return shape(
+        "pattern", [stripe], id="hatch", width=6, height=6, patternUnits="userSpaceOnUse", patternTransform="rotate(45)"
+    )
+
+
+PICTURE_STYLE = """
+text { font: 10px ui-sans-serif, system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: var(--bos); }
+.title { font-size: 14px; font-weight: 600; }
+.note { font-size: 11px; fill: var(--faint); }
+.paper { fill: var(--sheet); stroke: var(--frame); }
+"""
 PICTURE_WIDTH, MARGIN, GUTTER = 960, 18, 24
 STRIP_HEIGHT, STRIP_STEP, HEAD, FOOT = 20, 25, 62, 42
 
@@ -205,67 +206,49 @@ def picture(provenance: Provenance, rows: int = 10) -> str:
     width = (PICTURE_WIDTH - 2 * MARGIN - GUTTER) // 2
     height = HEAD + STRIP_STEP * max(len(own), len(stream)) + FOOT
     panels = (
-        (MARGIN, "stream: documents joined, cut every row", _begin(stream), stream),
-        (MARGIN + width + GUTTER, f"{manifest.policy}: where the same documents begin", _begin(own), own),
+        (MARGIN, "stream: documents joined, cut every row", stream),
+        (MARGIN + width + GUTTER, f"{manifest.policy}: where the same documents begin", own),
     )
-    parts = []
-    for left, title, note, strips in panels:
-        parts.append(f'<text class="title" x="{left}" y="30">{escape(title)}</text>')
-        parts.append(f'<text class="note" x="{left}" y="48">{escape(note)}</text>')
+    parts = [
+        shape("style", text=style_sheet("rows.css", HERE) + PICTURE_STYLE),
+        shape("defs", [hatch()]),
+        rectangle("paper", Box(0.5, 0.5, PICTURE_WIDTH - 1, height - 1), corner=8),
+    ]
+    for left, title, strips in panels:
+        parts.append(shape("text", class_="title", x=left, y=30, text=title))
+        parts.append(shape("text", class_="note", x=left, y=48, text=_how_rows_begin(strips)))
         for place, strip in enumerate(strips):
-            at, size = (left, HEAD + STRIP_STEP * place), (width, STRIP_HEIGHT)
-            parts.append(draw_strip(strip, palette, manifest.row_tokens, at=at, size=size, label=label))
+            box = Box(left, HEAD + STRIP_STEP * place, width, STRIP_HEIGHT)
+            parts.append(draw_strip(strip, palette, manifest.row_tokens, box, label=label))
         palette.closed = True
-    parts.append(_legend(height - 18))
-    frame = f'<rect class="paper" x=".5" y=".5" width="{PICTURE_WIDTH - 1}" height="{height - 1}" rx="8"/>'
-    light = f"{strip_style(dark=False)}.paper{{fill:#fff;stroke:#d5dae1}}text{{fill:#1c2530}}.note{{fill:#5b6876}}"
-    dark = f"{strip_style(dark=True)}.paper{{fill:#12161c;stroke:#2d3641}}text{{fill:#e8edf3}}.note{{fill:#98a4b3}}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PICTURE_WIDTH} {height}" width="{PICTURE_WIDTH}" '
-        f'height="{height}" role="img" aria-label="Rows of a stream beside rows that begin with documents">'
-        f"<style>{PICTURE_STYLE}{light}@media (prefers-color-scheme:dark){{{dark}}}</style>"
-        f"<defs>{HATCH}</defs>{frame}{''.join(parts)}</svg>\n"
-    )
+    parts += _legend(height - 18)
+    name = "Rows of a stream beside rows that begin with documents"
+    drawing = image(parts, PICTURE_WIDTH, height, name, "picture")
+    drawing.attrib |= {"width": str(PICTURE_WIDTH), "height": str(height)}
+    return svg_text(drawing) + "\n"
 
 
-def _begin(strips: Sequence[Strip]) -> str:
+def _how_rows_begin(strips: Sequence[Strip]) -> str:
     headless = sum(strip[0].headless for strip in strips)
     if not headless:
         return f"all {len(strips)} rows begin with BOS (grey: other documents)"
     return f"{headless} of {len(strips)} rows begin inside a document whose beginning they lack"
 
 
-def _legend(y: int) -> str:
-    entries = (
-        (
-            lambda x: f'<rect class="bos" x="{x}" y="{y - 10}" width="2.5" height="13"/>',
-            2,
-            "a document begins, with BOS",
-        ),
-        (
-            lambda x: f'<rect class="added" x="{x}" y="{y - 10}" width="2.5" height="13"/>',
-            2,
-            "goes on behind a BOS added",
-        ),
-        (
-            lambda x: (
-                f'<rect class="d0" x="{x}" y="{y - 10}" width="22" height="13"/>'
-                f'<rect class="headless" x="{x}" y="{y - 10}" width="22" height="13"/>'
-            ),
-            22,
-            "goes on without a BOS",
-        ),
-        (
-            lambda x: (
-                f'<rect class="d0" x="{x}" y="{y - 10}" width="22" height="13"/><path class="cut" '
-                f'd="M{x + 22} {y - 10}l-4 3.25l4 3.25l-4 3.25l4 3.25z"/>'
-            ),
-            22,
-            "cut here",
-        ),
-    )
-    parts, x = [], MARGIN
-    for draw, wide, words in entries:
-        parts.append(f'{draw(x)}<text class="note" x="{x + wide + 6}" y="{y}">{words}</text>')
-        x += wide + 6 + int(len(words) * 5.9) + 22
-    return "".join(parts)
+def _legend(y: int) -> Iterator[Element]:
+    """What the marks of the picture mean, in one line whose letters stand at `y`."""
+    top, height, x = y - 10, 13, float(MARGIN)
+    for kind, width, words in (
+        ("bos", 2, "a document begins, with BOS"),
+        ("added", 2, "goes on behind a BOS added"),
+        ("headless", 22, "goes on without a BOS"),
+        ("cut", 22, "cut here"),
+    ):
+        if kind in ("bos", "added"):
+            yield _begin_mark(kind, x, top, height)
+        else:
+            place = Box(x, top, width, height)
+            yield rectangle("d0", place)
+            yield rectangle(kind, place) if kind == "headless" else _cut_mark(x + width, top, height)
+        yield shape("text", class_="note", x=x + width + 6, y=y, text=words)
+        x += width + 6 + int(len(words) * 5.9) + 22

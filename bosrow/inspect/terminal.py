@@ -15,8 +15,7 @@ from bosrow.dataset.ledger_table import ledger_table, loss_line
 from bosrow.inspect.findings import Findings, ShownRow, describe, length_bins, small_numbers
 from bosrow.inspect.row_text import PieceText, one_line
 from bosrow.packing.table import LOSSLESS
-from bosrow.report.histograms import short
-from bosrow.report.numbers import percent
+from bosrow.report.numbers import percent, short
 
 COLOURS = ("blue", "yellow", "green", "magenta", "cyan", "bright_red", "bright_blue", "bright_green")
 BAR_WIDTH = 30

@@ -1,8 +1,10 @@
 """A report as plain blocks, which a page and a Markdown file show alike: neither says what the other does not."""
 
-import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
+
+from bosrow.report.chart import Chart
 
 Tone = Literal["", "good", "bad", "dim", "strong"]
 
@@ -16,7 +18,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """Cells in rows under `columns`; the first column is the rows' name. `note` stands below.
 
     The first `text_columns` are words, the others numbers.
@@ -30,7 +32,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextBlock:
     """A paragraph; tone `bad` is a warning."""
 
     text: str
@@ -38,53 +40,33 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Items:
+class ListBlock:
     """A list of sentences."""
 
     items: list[str]
 
 
 @dataclass(frozen=True)
-class Series:
-    """A line, or points, of a chart: y over x, a band or error bars from `low` to `high`; `arm` picks the colour."""
-
-    name: str
-    arm: int
-    x: list[float]
-    y: list[float | None]
-    low: list[float | None] = field(default_factory=list)
-    high: list[float | None] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure. Kind `lines` draws lines with bands; `dots` draws points with bars, one row for each label of `rows`.
-
-    `caption` says how many seeds and items stand behind it. Nothing is drawn beyond `least` and `most` in x.
-    """
-
-    name: str
-    title: str
-    caption: str
-    x_label: str
-    y_label: str
-    series: list[Series]
-    kind: Literal["lines", "dots"] = "lines"
-    rows: list[str] = field(default_factory=list)
-    log_x: bool = False
-    reference: float | None = None
-    least: float = -math.inf
-    most: float = math.inf
-
-
-@dataclass(frozen=True)
-class Charts:
+class ChartsBlock:
     """Charts that stand side by side where there is room."""
 
-    charts: list[Chart]
+    charts: Sequence[Chart]
 
 
-Block = Table | Text | Items | Charts
+Block = TableBlock | TextBlock | ListBlock | ChartsBlock
+
+
+def is_empty(block: Block) -> bool:
+    """Whether a block has nothing to show."""
+    match block:
+        case TableBlock():
+            return not block.rows
+        case TextBlock():
+            return not block.text
+        case ListBlock():
+            return not block.items
+        case ChartsBlock():
+            return not block.charts
 
 
 @dataclass(frozen=True)
@@ -97,7 +79,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What stands above the sections: the verdict, and why."""
+    """What stands above the sections (the verdict, and why), and the sections."""
 
     title: str
     verdict: str

@@ -2,7 +2,7 @@
 
 import re
 
-from bosrow.report.blocks import Block, Charts, Items, Report, Table, Text
+from bosrow.report.blocks import Block, ChartsBlock, ListBlock, Report, TableBlock, TextBlock
 
 
 def markdown(report: Report, charts_folder: str) -> str:
@@ -27,11 +27,11 @@ def _escaped(text: str) -> str:
 
 def _block(block: Block, charts_folder: str) -> list[str]:
     match block:
-        case Text(text):
+        case TextBlock(text):
             return [_escaped(text)]
-        case Items(items):
+        case ListBlock(items):
             return [f"- {_escaped(item)}" for item in items]
-        case Charts(charts):
+        case ChartsBlock(charts):
             return [
                 line
                 for chart in charts
@@ -42,7 +42,7 @@ def _block(block: Block, charts_folder: str) -> list[str]:
                     "",
                 )
             ]
-        case Table(title, columns, rows, note):
+        case TableBlock(title, columns, rows, note):
             if not rows:
                 return []
             head = [f"**{_escaped(title)}**", ""] if title else []
