@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.compare.grouping import Arm
-from bosrow.compare.runs import Run
+from bosrow.compare.runs import TrainedRun
 from bosrow.dataset.manifest import META, Manifest, read_manifest
 from bosrow.dataset.order import RowOrder
 from bosrow.dataset.provenance import Provenance
@@ -68,7 +68,7 @@ def data_of(arm: Arm) -> ArmData:
     return ArmData(named, ledger, options, seen, "")
 
 
-def _seen(provenance: Provenance, runs: tuple[Run, ...]) -> list[Seen]:
+def _seen(provenance: Provenance, runs: tuple[TrainedRun, ...]) -> list[Seen]:
     """For each run its counts after 0, 1, ... steps."""
     manifest = provenance.manifest
     rows = manifest.rows_of("train")
@@ -102,7 +102,7 @@ def _targets(columns: dict[str, npt.NDArray[Any]]) -> Integers:
     return columns["length"].astype(np.int64) - (first | columns["added_bos"])
 
 
-def first_steps(rows: Integers, run: Run, total: int, manifest: Manifest) -> Integers:
+def first_steps(rows: Integers, run: TrainedRun, total: int, manifest: Manifest) -> Integers:
     """The step, counted from 1, that first reads each of `rows`: its place in the first epoch, over the rows a step."""
     rows_per_step = run.tokens_per_step // manifest.seq_len
     positions = RowOrder(rows=total, seed=run.seed).positions_of(rows, 0)

@@ -7,7 +7,7 @@ could only be one (the same arm and seed) are refused, since they are no two sam
 from dataclasses import dataclass
 from itertools import groupby
 
-from bosrow.compare.runs import Run
+from bosrow.compare.runs import TrainedRun
 from bosrow.errors import OptionError, UserError
 
 STREAM = "stream"
@@ -21,8 +21,8 @@ class Arm:
     name: str
     fingerprint: str
     policy: str
-    runs: tuple[Run, ...]
-    noise: tuple[Run, ...] = ()
+    runs: tuple[TrainedRun, ...]
+    noise: tuple[TrainedRun, ...] = ()
 
     @property
     def label(self) -> str:
@@ -44,9 +44,9 @@ class Pair:
     question: str
 
 
-def arms_of(runs: list[Run]) -> list[Arm]:
+def arms_of(runs: list[TrainedRun]) -> list[Arm]:
     """The arms of `runs`, by letter, else stream first, then as given. Raises UserError where runs contradict."""
-    by_fingerprint: dict[str, list[Run]] = {}
+    by_fingerprint: dict[str, list[TrainedRun]] = {}
     for run in runs:
         by_fingerprint.setdefault(run.fingerprint, []).append(run)
     arms = [_arm(members) for members in by_fingerprint.values()]
@@ -54,7 +54,7 @@ def arms_of(runs: list[Run]) -> list[Arm]:
     return sorted(arms, key=lambda arm: (arm.letter or "~", arm.policy != STREAM))
 
 
-def _arm(members: list[Run]) -> Arm:
+def _arm(members: list[TrainedRun]) -> Arm:
     first = members[0]
     for name, label in (("arm", "letter"), ("arm_name", "name")):
         said = {getattr(run, name) for run in members} - {None}

@@ -27,7 +27,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +37,11 @@ from bosrow.files import read_untrusted
 from bosrow.strict_json import parse_json
 
 Floats = npt.NDArray[np.float64]
-Record = dict[str, Any]
+JsonObject = dict[str, Any]
 
 EVALUATION = "evaluation"
 ARM = "arm.json"
+PRIMARY = "bits_per_byte"  # the metric that the verdict is about
 GROUPS = ("main", "noise_floor")
 LARGEST = 1e60  # squares and fourth powers of numbers below it are finite
 MAX_LINE_CHARACTERS = 1 << 22  # of a jsonl file; a line with the losses of 100,000 positions has 2 million
@@ -58,7 +59,7 @@ class Steps:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainedRun:
     """One training run. `evaluated` holds the lines of each type that training evaluated, in order of steps."""
 
     path: Path
@@ -69,13 +70,13 @@ class Run:
     arm: str | None
     arm_name: str | None
     group: str
-    options: Record
-    model: Record
-    machine: Record
+    options: JsonObject
+    model: JsonObject
+    machine: JsonObject
     tokens_per_step: int
     steps: Steps
-    evaluated: dict[str, list[Record]]
-    results: list[Record] = field(default_factory=list)
+    evaluated: dict[str, list[JsonObject]]
+    results: list[JsonObject] = field(default_factory=list)
     results_step: int | None = None
     items_dir: Path | None = None
 
@@ -99,14 +100,14 @@ class Run:
         """Whether the run read several data sets."""
         return len(self.data_dirs) > 1
 
-    def result(self, task: str, **wanted: Any) -> Record | None:
+    def result(self, task: str, **wanted: Any) -> JsonObject | None:
         """The evaluation's result of `task` whose fields have the values `wanted`."""
         for result in self.results:
             if result.get("task") == task and all(result.get(name) == value for name, value in wanted.items()):
                 return result
         return None
 
-    def items(self, name: str, bos: bool | None = None) -> list[Record]:
+    def items(self, name: str, bos: bool | None = None) -> list[JsonObject]:
         """The lines of an evaluation's file of items; none if it is not there."""
         if self.items_dir is None:
             return []
@@ -119,7 +120,7 @@ class Run:
         return []
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> TrainedRun:
     """The run in the folder `path`. Raises UserError if it is none, or if a file of it is damaged."""
     if not path.is_dir():
         raise UserError(f"{path} is not a folder; 'bosrow compare' takes run folders of 'bosrow train'")
@@ -137,8 +138,8 @@ def read_run(path: Path) -> Run:
     if not len(steps.step):
         raise UserError(f"{path / 'scalars.jsonl'} records no step; let the run take at least one")
     arm = _read_arm(path / ARM)
-    results, results_step, items_dir = _read_evaluation(path / EVALUATION)
-    return Run(
+    evaluation = _read_evaluation(path / EVALUATION)
+    return TrainedRun(
         path=path,
         seed=get("options", "seed", int),
         fingerprint=get("data", "fingerprint", str),
@@ -154,13 +155,13 @@ def read_run(path: Path) -> Run:
         tokens_per_step=get("batch", "tokens_per_step", int),
         steps=steps,
         evaluated=evaluated,
-        results=results,
-        results_step=results_step,
-        items_dir=items_dir,
+        results=evaluation.results,
+        results_step=evaluation.step,
+        items_dir=evaluation.items_dir,
     )
 
 
-def _data_dirs(config: Record) -> tuple[str, ...]:
+def _data_dirs(config: JsonObject) -> tuple[str, ...]:
     """The data directories as config.json names them: several for a mixture."""
     parts = config["data"].get("data_sets")
     if isinstance(parts, list):
@@ -172,7 +173,7 @@ def _data_dirs(config: Record) -> tuple[str, ...]:
 class _Getter:
     """Reads typed fields of an untrusted config.json; a failure names file and field."""
 
-    def __init__(self, path: Path, config: Record) -> None:
+    def __init__(self, path: Path, config: JsonObject) -> None:
         self.path = path
         self.config = config
 
@@ -187,7 +188,7 @@ class _Getter:
         return value
 
 
-def _read_arm(path: Path) -> Record:
+def _read_arm(path: Path) -> JsonObject:
     if not path.exists():
         return {}
     arm = parse_json(read_untrusted(path), str(path))
@@ -199,21 +200,28 @@ def _read_arm(path: Path) -> Record:
     return arm
 
 
-def _read_evaluation(folder: Path) -> tuple[list[Record], int | None, Path | None]:
+class _Evaluation(NamedTuple):
     """Results of the latest checkpoint in summary.json, its step, and where its items lie."""
+
+    results: list[JsonObject]
+    step: int | None
+    items_dir: Path | None
+
+
+def _read_evaluation(folder: Path) -> _Evaluation:
     path = folder / "summary.json"
     if not path.exists():
-        return [], None, None
+        return _Evaluation([], None, None)
     checkpoints = parse_json(read_untrusted(path), str(path)).get("checkpoints")
     if not isinstance(checkpoints, list) or not all(_is_checkpoint(one) for one in checkpoints):
         raise UserError(f"{path} is no summary of 'bosrow eval'; evaluate the run again, or remove {folder}")
     if not checkpoints:
-        return [], None, None
+        return _Evaluation([], None, None)
     latest = max(checkpoints, key=lambda one: one.get("step") or 0)
     name = str(latest.get("name"))
     several = len(checkpoints) > 1
     inside = folder / name if several and Path(name).name == name else folder
-    return latest["results"], latest.get("step"), inside
+    return _Evaluation(latest["results"], latest.get("step"), inside)
 
 
 def _is_checkpoint(value: Any) -> bool:
@@ -223,7 +231,7 @@ def _is_checkpoint(value: Any) -> bool:
     return known_step and all(isinstance(result, dict) for result in value["results"])
 
 
-def _lines(path: Path) -> Iterator[Record]:
+def _lines(path: Path) -> Iterator[JsonObject]:
     """The complete lines of a JSONL file. A torn last line, of a run that goes on, is left out."""
     with open(path, encoding="utf-8", errors="replace") as file:
         number = 0
@@ -247,10 +255,10 @@ COLUMNS = {
 }
 
 
-def _read_scalars(path: Path) -> tuple[Steps, dict[str, list[Record]]]:
+def _read_scalars(path: Path) -> tuple[Steps, dict[str, list[JsonObject]]]:
     columns: dict[str, list[float]] = {name: [] for name in ("step", *COLUMNS)}
     skipped: list[bool] = []
-    evaluated: dict[str, list[Record]] = {}
+    evaluated: dict[str, list[JsonObject]] = {}
     for record in _lines(path):
         kind, step = record.get("type"), record.get("step")
         if type(step) is not int or not isinstance(kind, str):

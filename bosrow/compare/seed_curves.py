@@ -1,55 +1,80 @@
 """Curves over seeds: an arm's mean and extent, and the gap between two arms with its interval.
 
-A curve is a pair (x, y) of arrays, one for each seed. Points that not all seeds have are left out; where a seed is not
-finite there is no mean, but the extent of the others goes on.
+Points that not all seeds have are left out. Where a seed is not finite there is no mean, but the extent of the others
+goes on.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from bosrow.compare import statistics
 from bosrow.compare.grouping import Arm, Pair
-from bosrow.compare.runs import Floats
-
-Content = dict[str, Any]
-Curve = tuple[Floats, Floats]
+from bosrow.compare.result import ArmCurve, GapCurve
+from bosrow.compare.runs import PRIMARY, Floats, TrainedRun, number
 
 
-def aligned(*sides: list[Curve]) -> tuple[list[float], list[Floats]]:
+class SeedCurve(NamedTuple):
+    """Values of one run along x."""
+
+    x: Floats
+    y: Floats
+
+
+class _Aligned(NamedTuple):
     """The x that all curves of all sides have, and for each side the values there, (seeds, points)."""
-    curves = [dict(zip(x.tolist(), y.tolist(), strict=True)) for side in sides for x, y in side]
-    shared = sorted(set.intersection(*map(set, curves))) if curves else []
-    values = iter([[curve[at] for at in shared] for curve in curves])
-    return shared, [np.array([next(values) for _ in side]) for side in sides]
+
+    x: list[float]
+    values: list[Floats]
 
 
-def extent(arm: Arm, curves: list[Curve]) -> Content:
+def _aligned(*sides: list[SeedCurve]) -> _Aligned:
+    curves = [[dict(zip(x.tolist(), y.tolist(), strict=True)) for x, y in side] for side in sides]
+    every = [curve for side in curves for curve in side]
+    shared = sorted(set.intersection(*map(set, every))) if every else []
+    return _Aligned(shared, [np.array([[curve[at] for at in shared] for curve in side]) for side in curves])
+
+
+def curve_of_arm(arm: Arm, curves: list[SeedCurve]) -> ArmCurve:
     """The mean of an arm's seeds, the smallest and the largest."""
-    shared, (values,) = aligned(curves)
-    empty = not shared
-    return {
-        "arm": arm.label,
-        "seeds": len(curves),
-        "x": shared,
-        "mean": [] if empty else values.mean(axis=0).tolist(),
-        "low": [] if empty else np.fmin.reduce(values, axis=0).tolist(),
-        "high": [] if empty else np.fmax.reduce(values, axis=0).tolist(),
-    }
+    shared, (values,) = _aligned(curves)
+    return ArmCurve(
+        arm=arm.label,
+        seeds=len(curves),
+        x=shared,
+        mean=values.mean(axis=0).tolist() if shared else [],
+        low=np.fmin.reduce(values, axis=0).tolist() if shared else [],
+        high=np.fmax.reduce(values, axis=0).tolist() if shared else [],
+    )
 
 
-def gap(pair: Pair, control: list[Curve], treatment: list[Curve]) -> Content:
+def gap_of_pair(pair: Pair, control: list[SeedCurve], treatment: list[SeedCurve]) -> GapCurve:
     """Treatment minus control along x, with its 95% interval by Welch's t."""
-    shared, (first, second) = aligned(control, treatment)
-    effect = low = high = np.empty(0)
-    if shared:
-        effect, low, high, _ = statistics.welch(first.T, second.T)
-    return {
-        "control": pair.control.label,
-        "treatment": pair.treatment.label,
-        "x": shared,
-        "mean": effect.tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
-        "seeds": [len(control), len(treatment)],
-    }
+    shared, (first, second) = _aligned(control, treatment)
+    found = statistics.welch(first.T, second.T) if shared else statistics.WelchTest(*[np.empty(0)] * 4)
+    return GapCurve(
+        control=pair.control.label,
+        treatment=pair.treatment.label,
+        x=shared,
+        mean=found.effect.tolist(),
+        low=found.low.tolist(),
+        high=found.high.tolist(),
+        seeds=(len(control), len(treatment)),
+    )
+
+
+def primary_by_step(run: TrainedRun) -> dict[int, float]:
+    """Bits per byte by step, as training evaluated them."""
+    return {line["step"]: number(line.get(PRIMARY)) for line in run.evaluated.get(PRIMARY, [])}
+
+
+def primary_curve(run: TrainedRun) -> SeedCurve:
+    """The same as a curve."""
+    found = primary_by_step(run)
+    return SeedCurve(np.array(list(found), np.float64), np.array(list(found.values()), np.float64))
+
+
+def primary_gap(pair: Pair) -> GapCurve:
+    """The difference of the primary metric over steps."""
+    control, treatment = ([primary_curve(run) for run in arm.runs] for arm in (pair.control, pair.treatment))
+    return gap_of_pair(pair, control, treatment)

@@ -17,7 +17,7 @@ Cost: microseconds a comparison; a bootstrap of 2,000 samples over 10,000 items 
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -91,8 +91,17 @@ def estimate(values: npt.ArrayLike) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach, deviation, count)
 
 
-def welch(control: npt.ArrayLike, treatment: npt.ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
-    """(effect, low, high, p) of treatment minus control, over the last axis (seeds) of both.
+class WelchTest(NamedTuple):
+    """Treatment minus control with its 95% interval and p-value; arrays of one shape."""
+
+    effect: Floats
+    low: Floats
+    high: Floats
+    p_value: Floats
+
+
+def welch(control: npt.ArrayLike, treatment: npt.ArrayLike) -> WelchTest:
+    """Treatment minus control, over the last axis (seeds) of both.
 
     Welch 1947, "The generalization of Student's problem when several different population variances are involved".
     Where neither arm varies at all (the values are one run's, or constants) only the effect is defined.
@@ -103,12 +112,12 @@ def welch(control: npt.ArrayLike, treatment: npt.ArrayLike) -> tuple[Floats, Flo
     varies = np.maximum(np.ptp(control, axis=-1), np.ptp(treatment, axis=-1)) > EQUAL_TO * scale
     if min(control.shape[-1], treatment.shape[-1]) < 2 or not varies.any():
         undefined = np.full(effect.shape, math.nan)
-        return effect, undefined, undefined, undefined
+        return WelchTest(effect, undefined, undefined, undefined)
     with np.errstate(divide="ignore", invalid="ignore"):
         standard_error, freedom = _welch_satterthwaite(control, treatment)
         reach = np.where(varies, stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * standard_error, math.nan)
         p = np.where(varies, 2 * stats.t.sf(np.abs(effect) / standard_error, freedom), math.nan)
-    return effect, effect - reach, effect + reach, p
+    return WelchTest(effect, effect - reach, effect + reach, p)
 
 
 def _welch_satterthwaite(control: Floats, treatment: Floats) -> tuple[Floats, Floats]:
@@ -136,11 +145,10 @@ def compare(control: npt.ArrayLike, treatment: npt.ArrayLike) -> Difference:
     return Difference(effect, low, high, p, freedom, standard_error, detectable, *counts)
 
 
-def paired_by_seed(control: npt.ArrayLike, treatment: npt.ArrayLike) -> tuple[float, float, float]:
-    """(effect, low, high) by the paired t-test; value k of both arms has the same seed. NaN below 2 pairs."""
+def paired_by_seed(control: npt.ArrayLike, treatment: npt.ArrayLike) -> Estimate:
+    """The difference by the paired t-test; value k of both arms has the same seed. NaN bounds below 2 pairs."""
     differences = np.asarray(treatment, np.float64) - np.asarray(control, np.float64)
-    found = estimate(differences)
-    return found.mean, found.low, found.high
+    return estimate(differences)
 
 
 def noncentrality(degrees_of_freedom: float, power: float = POWER) -> float:
@@ -154,6 +162,15 @@ def noncentrality(degrees_of_freedom: float, power: float = POWER) -> float:
         return float(stats.nct.sf(critical, degrees_of_freedom, shift)) - power  # the other tail holds nothing by then
 
     return float(optimize.brentq(missing, 0.0, 3 * critical))
+
+
+def detectable_difference(deviation: float, seeds: int) -> float:
+    """The difference between two arms of `seeds` runs that a two-sided 5% t-test finds in 80% of cases.
+
+    >>> round(detectable_difference(0.0013, 4), 5)
+    0.00313
+    """
+    return noncentrality(2 * seeds - 2) * deviation * math.sqrt(2 / seeds)
 
 
 def seeds_needed(effect: float, control_deviation: float, treatment_deviation: float) -> int | None:

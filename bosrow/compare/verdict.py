@@ -2,65 +2,69 @@
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
-import numpy as np
+import msgspec
 
 from bosrow.compare import statistics
-from bosrow.compare.checks.matched_settings import Mismatch
 from bosrow.compare.grouping import Arm, Pair
-from bosrow.compare.metrics.metric import Figure
-from bosrow.compare.metrics.table import PRIMARY
-from bosrow.compare.runs import Run, number
+from bosrow.compare.metrics.metric import Metric
+from bosrow.compare.result import (
+    DifferingSetting,
+    Judgement,
+    NoiseFloor,
+    PairResult,
+    PowerAnalysis,
+    PrimaryResult,
+    SeedsAndDetectable,
+)
+from bosrow.compare.runs import PRIMARY
+from bosrow.compare.seed_curves import primary_gap
 from bosrow.compare.statistics import LEAST_SEEDS, Difference
 from bosrow.report.numbers import signed
 
-Content = dict[str, Any]
 PLANNED_SEEDS = (3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
 
 
 def judge(
     arms: list[Arm],
     pairs: list[Pair],
-    figures: list[Figure],
-    comparisons: list[Content],
-    found: list[Mismatch],
-    health: dict[str, list[str]],
-) -> Content:
-    """`verdict` and what belongs to it."""
-    primary = figures[0]
-    reasons = _reasons(arms, pairs, primary, found, health)
-    difference = _primary(comparisons)
+    primary: Metric,
+    compared: list[PairResult],
+    different: list[DifferingSetting],
+) -> Judgement:
+    """The verdict and what belongs to it."""
+    reasons = _reasons(arms, pairs, primary, different)
+    difference = _difference_of(pairs, primary)
     if difference is not None and not reasons and not math.isfinite(difference.low):
         reasons.append("the seeds of an arm do not differ at all, so there is no deviation to judge by")
     measured = statistics.verdict(difference) if difference is not None else "inconclusive"
     verdict = "inconclusive" if reasons else measured
-    return {
-        "verdict": verdict,
-        "sentence": _sentence(verdict, pairs, difference, reasons),
-        "reasons": reasons,
-        "caveats": _caveats(comparisons, difference, measured, noise_floor(arms, pairs, primary), found),
-        "primary": _primary_content(pairs, comparisons, primary),
-        "to_decide": to_decide(pairs, primary, difference, verdict),
-    }
+    return Judgement(
+        verdict=verdict,
+        sentence=_sentence(verdict, pairs, difference, reasons),
+        reasons=reasons,
+        caveats=_caveats(compared, difference, measured, noise_floor(arms, pairs, primary), different),
+        primary=_primary_result(pairs, compared, primary),
+        to_decide=to_decide(pairs, primary, difference, verdict),
+    )
 
 
-def _primary(comparisons: list[Content]) -> Difference | None:
-    found = comparisons[0]["figures"].get(PRIMARY) if comparisons else None
-    return Difference(**{name: found[name] for name in Difference.__dataclass_fields__}) if found else None
-
-
-def _reasons(
-    arms: list[Arm], pairs: list[Pair], primary: Figure, found: list[Mismatch], health: dict[str, list[str]]
-) -> list[str]:
-    """What makes the verdict inconclusive by rule, whatever the figures say."""
-    reasons = []
+def _difference_of(pairs: list[Pair], primary: Metric) -> Difference | None:
+    """The difference that the verdict is about; None where an arm has no value of the primary metric."""
     if not pairs:
-        reasons.append(f"there is one arm alone ({', '.join(arm.label for arm in arms)}); two are compared")
-        return reasons
+        return None
+    control, treatment = (primary.of(arm.runs) for arm in (pairs[0].control, pairs[0].treatment))
+    return statistics.compare(control, treatment) if control and treatment else None
+
+
+def _reasons(arms: list[Arm], pairs: list[Pair], primary: Metric, different: list[DifferingSetting]) -> list[str]:
+    """What makes the verdict inconclusive by rule, whatever the numbers say."""
+    if not pairs:
+        return [f"there is one arm alone ({', '.join(arm.label for arm in arms)}); two are compared"]
     pair = pairs[0]
     members = (*pair.control.runs, *pair.treatment.runs)
-    reasons += [
+    reasons = [
         f"{arm.label} has {_seeds(len(arm.runs))}; at least {LEAST_SEEDS} are required"
         for arm in (pair.control, pair.treatment)
         if len(arm.runs) < LEAST_SEEDS
@@ -77,34 +81,43 @@ def _reasons(
     if unfinished:
         reasons.append(f"not ended: {', '.join(unfinished)}")
     names = {run.name for run in members}
-    for mismatch in found:
-        sides = [who for who in mismatch.values.values() if names & set(who)]
-        if mismatch.decisive and len(sides) > 1:
-            reasons.append(f"the runs differ in more than their data: {mismatch}")
+    for setting in different:
+        sides = [who for who in setting.values.values() if names & set(who)]
+        if setting.decisive and len(sides) > 1:
+            reasons.append(f"the runs differ in more than their data: {setting}")
     return reasons
 
 
 def _caveats(
-    comparisons: list[Content], difference: Difference | None, measured: str, noise: Content, found: list[Mismatch]
+    compared: list[PairResult],
+    difference: Difference | None,
+    measured: statistics.Verdict,
+    noise: NoiseFloor,
+    different: list[DifferingSetting],
 ) -> list[str]:
     """What a reader of the verdict should know in the same breath."""
     caveats = []
     if difference is not None and measured != "inconclusive":
-        items = comparisons[0]["figures"][PRIMARY]["over_items"]
-        if items is not None and items["low"] <= 0 <= items["high"]:
+        items = compared[0].figures[PRIMARY].over_items
+        if items is not None and _holds_zero(items.low, items.high):
             caveats.append(
-                f"Over the {items['items']:,} held-out documents the interval holds zero: others could turn the sign."
+                f"Over the {items.items:,} held-out documents the interval holds zero: others could turn the sign."
             )
         if abs(difference.effect) < difference.minimum_detectable:
             caveats.append(
                 "The difference is smaller than what these seeds find reliably; such findings tend to be too large."
             )
-    if noise["measured"] and difference is not None and abs(noise["effect"]) >= abs(difference.effect):
+    again = noise.difference.effect if noise.difference else None
+    if difference is not None and again is not None and abs(again) >= abs(difference.effect):
         caveats.append("Two groups of seeds of one arm (A/A) differed by as much or more.")
-    shown = [mismatch.knob for mismatch in found if not mismatch.decisive]
+    shown = [setting.knob for setting in different if not setting.decisive]
     if shown:
         caveats.append(f"The runs also differ in {', '.join(shown)}: see the matched knobs.")
     return caveats
+
+
+def _holds_zero(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low <= 0 <= high
 
 
 def _seeds(count: int) -> str:
@@ -133,43 +146,55 @@ def _sentence(verdict: str, pairs: list[Pair], difference: Difference | None, re
     return f"{pair.treatment.label} is {verdict} than {pair.control.label}: {effect}, {seeds}."
 
 
-def _primary_content(pairs: list[Pair], comparisons: list[Content], primary: Figure) -> Content:
-    named: Content = {"key": primary.key, "title": primary.title, "unit": primary.unit, "source": primary.source}
-    named |= {"items": primary.items, "items_of": primary.items_of}
+def _primary_result(pairs: list[Pair], compared: list[PairResult], primary: Metric) -> PrimaryResult:
+    named = PrimaryResult(
+        key=primary.key,
+        title=primary.title,
+        unit=primary.unit,
+        source=primary.source,
+        items=primary.items,
+        items_of=primary.items_of,
+    )
     if not pairs:
         return named
-    pair = pairs[0]
-    found = comparisons[0]["figures"].get(PRIMARY) or {}
-    control = statistics.estimate(primary.of(pair.control.runs)).mean
-    relative = found["effect"] / control if found and control else None
-    return named | {"control": pair.control.label, "treatment": pair.treatment.label, "relative": relative} | found
+    found = compared[0].figures.get(PRIMARY)
+    control = statistics.estimate(primary.of(pairs[0].control.runs)).mean
+    relative = found.effect / control if found and found.effect is not None and control else None
+    labels = {"control": pairs[0].control.label, "treatment": pairs[0].treatment.label}
+    values = msgspec.structs.asdict(found) if found else {}
+    own = {name: value for name, value in values.items() if name in PrimaryResult.__struct_fields__}
+    return msgspec.structs.replace(named, relative=relative, **labels, **own)
 
 
-def to_decide(pairs: list[Pair], primary: Figure, difference: Difference | None, verdict: str) -> Content:
+def to_decide(
+    pairs: list[Pair], primary: Metric, difference: Difference | None, verdict: statistics.Verdict
+) -> PowerAnalysis:
     """What these seeds can find, and how many seeds or steps an undecided difference would need."""
-    nothing: Content = {"seeds": None, "steps": None, "deviation": None, "plan": [], "text": ""}
     if not pairs or difference is None or not math.isfinite(difference.minimum_detectable):
         least = f"at least {LEAST_SEEDS} seeds on each of two data sets, and the same held-out documents for all runs"
-        return nothing | {"text": f"To decide anything takes {least}."}
+        return PowerAnalysis(text=f"To decide anything takes {least}.")
     pair = pairs[0]
     sides = [statistics.estimate(primary.of(arm.runs)).deviation for arm in (pair.control, pair.treatment)]
     deviation = math.sqrt(sum(side**2 for side in sides) / 2)
     seeds = statistics.seeds_needed(difference.effect, *sides)
-    steps, gaps = gaps_over_steps(pair)
-    more_steps = statistics.steps_needed(steps, gaps, difference.minimum_detectable)
-    plan = [
-        {"seeds": count, "detectable": statistics.noncentrality(2 * count - 2) * deviation * math.sqrt(2 / count)}
-        for count in PLANNED_SEEDS
-    ]
+    gap = primary_gap(pair)
+    gaps = [math.nan if value is None else value for value in gap.mean]
+    steps = statistics.steps_needed(gap.x, gaps, difference.minimum_detectable)
     text = (
         f"With {seeds_of(difference)} and the deviation seen from seed to seed ({deviation:.5f}), a true "
-        f"difference of {difference.minimum_detectable:.5f} bits per byte is found in "
-        "80% of cases"
+        f"difference of {difference.minimum_detectable:.5f} bits per byte is found in 80% of cases"
     )
-    text += "; a smaller one may be there unseen." if verdict == "inconclusive" else "."
-    if verdict == "inconclusive":
-        text += " " + _advice(seeds, more_steps)
-    return {"seeds": seeds, "steps": more_steps, "deviation": deviation, "plan": plan, "text": text}
+    text += f"; a smaller one may be there unseen. {_advice(seeds, steps)}" if verdict == "inconclusive" else "."
+    return PowerAnalysis(
+        seeds=seeds,
+        steps=steps,
+        deviation=deviation,
+        plan=[
+            SeedsAndDetectable(seeds=count, detectable=statistics.detectable_difference(deviation, count))
+            for count in PLANNED_SEEDS
+        ],
+        text=text,
+    )
 
 
 def _advice(seeds: int | None, steps: int | None) -> str:
@@ -187,34 +212,28 @@ def _advice(seeds: int | None, steps: int | None) -> str:
     return advice
 
 
-def gaps_over_steps(pair: Pair) -> tuple[list[int], list[float]]:
-    """The difference of the arms' mean bits per byte at every step that all their runs evaluated in training."""
-    curves = [[primary_curve(run) for run in arm.runs] for arm in (pair.control, pair.treatment)]
-    if not all(curves):
-        return [], []
-    steps = sorted(set.intersection(*(set(curve) for side in curves for curve in side)))
-    means = [[float(np.mean([curve[step] for curve in side])) for step in steps] for side in curves]
-    return steps, [treatment - control for control, treatment in zip(*means, strict=True)]
-
-
-def primary_curve(run: Run) -> dict[int, float]:
-    """Bits per byte by step, as training evaluated them."""
-    return {line["step"]: number(line.get(PRIMARY)) for line in run.evaluated.get(PRIMARY, [])}
-
-
-def noise_floor(arms: list[Arm], pairs: list[Pair], primary: Figure) -> Content:
+def noise_floor(arms: list[Arm], pairs: list[Pair], primary: Metric) -> NoiseFloor:
     """What two groups of one arm differ by: measured where an arm has an A/A group, else expected from its seeds."""
     for arm in arms:
         if arm.noise and arm.runs:
             difference = statistics.compare(primary.of(arm.runs), primary.of(arm.noise))
-            return {"measured": True, "arm": arm.label, **asdict(difference), **_expected(arm, primary)}
+            return NoiseFloor(measured=True, arm=arm.label, **asdict(difference), **_expected(arm, primary))
     if not pairs:
-        return {"measured": False, "arm": None}
-    return {"measured": False, "arm": pairs[0].control.label, **_expected(pairs[0].control, primary)}
+        return NoiseFloor(measured=False, arm=None)
+    arm = pairs[0].control
+    return NoiseFloor(measured=False, arm=arm.label, **_expected(arm, primary))
 
 
-def _expected(arm: Arm, primary: Figure) -> Content:
+class _Expected(TypedDict):
+    """The deviation between an arm's seeds, and how much two groups of as many differ by on average."""
+
+    deviation: float
+    expected_size: float
+    seeds: int
+
+
+def _expected(arm: Arm, primary: Metric) -> _Expected:
     """The mean size of the difference of two groups of as many seeds: sqrt(2/n) sqrt(2/pi) deviations."""
     found = statistics.estimate(primary.of(arm.runs))
-    expected = found.deviation * math.sqrt(2 / found.seeds) * math.sqrt(2 / math.pi) if found.seeds else math.nan
-    return {"deviation": found.deviation, "expected_size": expected, "seeds": found.seeds}
+    size = found.deviation * math.sqrt(2 / found.seeds) * math.sqrt(2 / math.pi) if found.seeds else math.nan
+    return {"deviation": found.deviation, "expected_size": size, "seeds": found.seeds}

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from bosrow.dataset.manifest import (
     PROVENANCE_NAME,
@@ -34,6 +32,7 @@ from bosrow.dataset.verify_options import VerifyOptions
 from bosrow.dataset.verify_provenance import provenance_damage
 from bosrow.errors import BosrowError, DataSetError
 from bosrow.open_files import mapped
+from bosrow.report.progress import progress_bar
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 BLOCK_BYTES = 8 << 20
@@ -72,11 +71,9 @@ def damage(data_dir: Path, manifest: Manifest, *, quick: bool = False, checksums
     found = _disagreements(manifest) + _strays(data_dir, manifest)
     if quick:
         return found
-    columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     total = sum(shard.bytes for shard in manifest.shards) + sum(info.bytes for info in manifest.provenance)
-    console = Console(stderr=True)
     with (
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        progress_bar("checking", "bytes") as progress,
         ThreadPoolExecutor(1) as hasher,
     ):
         task = progress.add_task("", total=total)

@@ -23,9 +23,10 @@ from bosrow.evals.from_hub import ItemsFromHub
 from bosrow.evals.heldout_documents import heldout_documents
 from bosrow.evals.items import Item
 from bosrow.evals.plots import Point, draw_over_steps
-from bosrow.evals.result_files import within, without_nan
+from bosrow.evals.result_files import within
 from bosrow.evals.scoring import Batch, TransformerModel, any_rank, rank
 from bosrow.evals.tasks import ewok
+from bosrow.report.numbers import without_nan
 from bosrow.signals import Stopped
 
 HELLASWAG_METRICS = "hellaswag_metrics.jsonl"

@@ -14,6 +14,7 @@ from rich.table import Table
 from bosrow.evals.benchmark import Result
 from bosrow.evals.plots import Point, Series, draw_over_steps
 from bosrow.files import replace_file
+from bosrow.report.numbers import without_nan
 
 # The figures of each task that the table shows: name in the result, name for people.
 FIGURES = {
@@ -76,17 +77,6 @@ def summary(evaluated: list[Evaluated], version: str) -> dict[str, Any]:
     """The content of summary.json; numbers that are not finite are null."""
     checkpoints = [{**vars(one), "path": str(one.path)} for one in evaluated]
     return without_nan({"schema": 1, "bosrow_version": version, "checkpoints": checkpoints})
-
-
-def without_nan(value: Any) -> Any:
-    """`value` with null for every number that is not finite, which JSON has no words for."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {name: without_nan(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [without_nan(part) for part in value]
-    return value
 
 
 def write_json(path: Path, content: Any) -> None:

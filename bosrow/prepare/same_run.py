@@ -14,6 +14,7 @@ from msgspec import Meta
 from bosrow.errors import DataSetError
 from bosrow.packing.table import LOSSLESS
 from bosrow.prepare.prepare_options import DEFAULT_VAL_FRACTION, PrepareOptions
+from bosrow.report.then_and_now import Change, changes, then_and_now
 from bosrow.sources.source import Source, SourceFile
 from bosrow.strict_json import typed
 
@@ -58,42 +59,39 @@ def check_same(
     source_now: Source | None = None,
 ) -> None:
     """Raise DataSetError unless both identities, and both sources where they are known, are equal."""
-    lines = [(name, then.get(name), now[name]) for name in now if then.get(name) != now[name]]
+    found = changes(then, now)
     if source_then and source_now:
-        changes = _source_changes(source_then, source_now)
-        if changes:
-            lines = [line for line in lines if line[0] != "source"] + changes
-    if not lines:
+        of_source = _source_changes(source_then, source_now)
+        if of_source:
+            found = [change for change in found if change.name != "source"] + of_source
+    if not found:
         return
-    width, value_width = max(len(name) for name, _, _ in lines), max(len(str(then)) for _, then, _ in lines)
-    shown = [f"  {name:<{width}}  {then!s:<{value_width}}  ->  {now}" for name, then, now in lines]
-    what = "another source" if source_then and not any(name in now for name, _, _ in lines) else "other options"
+    what = "another source" if source_then and not any(change.name in now for change in found) else "other options"
     raise DataSetError(
-        f"{folder} was begun with {what} (then -> now):\n"
-        + "\n".join(shown)
-        + "\ngive the old ones to go on, another --out_dir, or --fresh to start over"
+        f"{folder} was begun with {what} (then -> now):\n{then_and_now(found)}"
+        "\ngive the old ones to go on, another --out_dir, or --fresh to start over"
     )
 
 
-def _source_changes(then: Source, now: Source) -> list[tuple[str, Any, Any]]:
+def _source_changes(then: Source, now: Source) -> list[Change]:
     """A line for each way in which two sources differ, the first SHOWN_FILES of their files by name."""
-    lines: list[tuple[str, Any, Any]] = [
-        (f"source {name}", getattr(then, name), getattr(now, name))
+    lines = [
+        Change(f"source {name}", getattr(then, name), getattr(now, name))
         for name in ("format", "dataset", "revision", "data")
         if getattr(then, name) != getattr(now, name)
     ]
     before = {file.name: file for file in then.files}
     after = {file.name: file for file in now.files}
     changed = [
-        (name, _described(then, before.get(name)), _described(now, after.get(name)))
+        Change(name, _described(then, before.get(name)), _described(now, after.get(name)))
         for name in sorted(before | after)
         if _described(then, before.get(name)) != _described(now, after.get(name))
     ]
     if len(changed) > SHOWN_FILES:
-        rest = ("more files", f"{len(changed) - SHOWN_FILES:,}", "changed too")
+        rest = Change("more files", f"{len(changed) - SHOWN_FILES:,}", "changed too")
         changed = [*changed[:SHOWN_FILES], rest]
     if not changed and list(before) != list(after):
-        changed = [("order of files", ", ".join(before)[:200], ", ".join(after)[:200])]
+        changed = [Change("order of files", ", ".join(before)[:200], ", ".join(after)[:200])]
     return lines + changed
 
 

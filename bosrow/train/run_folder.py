@@ -5,7 +5,6 @@ on disk before the checkpoint is. Cost: one small write a step, one rewrite of t
 """
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from bosrow.evals.in_training import EWOK_ITEMS, HELLASWAG_METRICS
 from bosrow.files import read_untrusted, replace_file
 from bosrow.model.gpt2 import ModelConfig
+from bosrow.report.numbers import without_nan
 from bosrow.strict_json import parse_json
 from bosrow.train.trackers import Trackers
 from bosrow.train.train_options import TrainOptions
@@ -36,11 +36,6 @@ def run_dir_of(options: TrainOptions, config: ModelConfig, data_fingerprint: str
     )
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN and no infinity; null stands for both."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 class RunFolder:
     """Writes the metrics files of a run; all ranks have one, each writes only what is its own."""
 
@@ -53,7 +48,7 @@ class RunFolder:
         """Add one line with a timestamp (seconds since 1970) to the file `name`."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        line = {name: _without_nan(value) for name, value in {**record, "timestamp": time.time()}.items()}
+        line = without_nan({**record, "timestamp": time.time()})
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
         self._written.add(path)
@@ -68,7 +63,7 @@ class RunFolder:
         """Add an entry to step_metrics.json, a list that is replaced atomically."""
         path = self.path / STEP_METRICS
         entries = json.loads(path.read_bytes()) if path.exists() else []
-        entry = {name: _without_nan(value) for name, value in {**record, "timestamp": time.time()}.items()}
+        entry = without_nan({**record, "timestamp": time.time()})
         replace_file(path, json.dumps([*entries, entry], indent=1, allow_nan=False).encode() + b"\n")
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:

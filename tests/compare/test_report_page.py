@@ -11,7 +11,8 @@ from compare_folders import write_experiment, write_run
 
 from bosrow.cli import main
 from bosrow.compare.command import report_of
-from bosrow.report.page import page
+from bosrow.compare.result import from_json
+from bosrow.report.page import report_page
 
 NASTY = "<script>window.hacked=1</script>|`*[x](y)"
 
@@ -91,7 +92,7 @@ def test_nothing_but_the_pages_own_style_may_load(report):
 
 def test_report_json_alone_makes_the_page(report):
     content = json.loads((report / "report.json").read_text())
-    assert page(report_of(content)) == (report / "report.html").read_text()
+    assert report_page(report_of(from_json(content))) == (report / "report.html").read_text()
 
 
 def test_markdown_tables_have_as_many_cells_in_each_line(report):

@@ -5,11 +5,11 @@ one in how it is run or evaluated (micro batch, evaluations, device) is shown be
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from bosrow.compare.grouping import Arm
-from bosrow.compare.runs import Run
+from bosrow.compare.result import DifferingSetting, SettingsOfRuns
+from bosrow.compare.runs import TrainedRun
 from bosrow.errors import UserError
 
 DECISIVE = (
@@ -23,20 +23,8 @@ SHOWN = (
 MACHINE = ("device", "dtype", "world_size", "versions")
 
 
-@dataclass(frozen=True)
-class Mismatch:
-    """A knob that is not the same everywhere: each value, as text, with who has it."""
-
-    knob: str
-    decisive: bool
-    values: dict[str, list[str]]
-
-    def __str__(self) -> str:
-        return f"{self.knob}: " + "; ".join(f"{value} in {', '.join(who)}" for value, who in self.values.items())
-
-
-def mismatches(arms: list[Arm]) -> list[Mismatch]:
-    """Every knob in which the runs of `arms` differ, the decisive ones first."""
+def differing_settings(arms: list[Arm]) -> list[DifferingSetting]:
+    """Every setting in which the runs of `arms` differ, the decisive ones first."""
     runs = [run for arm in arms for run in (*arm.runs, *arm.noise)]
     model = sorted({name for run in runs for name in run.model})
     found = [
@@ -46,27 +34,32 @@ def mismatches(arms: list[Arm]) -> list[Mismatch]:
         *(_differing(name, False, [(run.name, run.options.get(name)) for run in runs]) for name in SHOWN),
         *(_differing(name, False, [(run.name, run.machine.get(name)) for run in runs]) for name in MACHINE),
     ]
-    return [mismatch for mismatch in found if mismatch is not None]
+    return [one for one in found if one is not None]
 
 
-def _differing(knob: str, decisive: bool, values: list[tuple[str, Any]]) -> Mismatch | None:
+def _differing(knob: str, decisive: bool, values: list[tuple[str, Any]]) -> DifferingSetting | None:
     who: dict[str, list[str]] = {}
     for name, value in values:
         who.setdefault(json.dumps(value), []).append(name)
-    return Mismatch(knob, decisive, who) if len(who) > 1 else None
+    return DifferingSetting(knob=knob, decisive=decisive, values=who) if len(who) > 1 else None
 
 
-def matched(runs: list[Run]) -> dict[str, Any]:
-    """The knobs as the first run has them: what was held equal."""
-    first = runs[0]
-    named = {name: first.options.get(name) for name in (*DECISIVE, *SHOWN)}
-    return {**{f"model.{name}": value for name, value in first.model.items()}, **named, **first.machine}
+def settings_of(runs: list[TrainedRun], different: list[DifferingSetting]) -> SettingsOfRuns:
+    """What was held equal, as the first run has it, and what was not."""
+    names = {one.knob for one in different}
+    same = {name: value for name, value in _settings(runs[0]).items() if name not in names}
+    return SettingsOfRuns(same=same, different=different)
 
 
-def refuse(found: list[Mismatch]) -> None:
+def _settings(run: TrainedRun) -> dict[str, Any]:
+    named = {name: run.options.get(name) for name in (*DECISIVE, *SHOWN)}
+    return {**{f"model.{name}": value for name, value in run.model.items()}, **named, **run.machine}
+
+
+def refuse(different: list[DifferingSetting]) -> None:
     """Raises UserError that names every difference, if there is one."""
-    if found:
-        lines = "\n".join(f"  {mismatch}" for mismatch in found)
+    if different:
+        lines = "\n".join(f"  {one}" for one in different)
         raise UserError(
             f"the runs differ in more than their data:\n{lines}\nmake them alike, or compare them without --strict"
         )

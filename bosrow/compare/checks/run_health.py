@@ -4,15 +4,15 @@ import math
 
 import numpy as np
 
-from bosrow.compare.metrics.metric import Figure
-from bosrow.compare.runs import Run
+from bosrow.compare.metrics.metric import Metric
+from bosrow.compare.runs import TrainedRun
 
 RISE_NATS = 0.5  # a smoothed training loss that ends so far above its lowest has gone astray
-FAR_OFF = 0.05  # as has a primary figure so far, as a share, from the median of the arm's other seeds
+FAR_OFF = 0.05  # as has a primary metric so far, as a share, from the median of the arm's other seeds
 SMOOTH_SHARE = 0.05  # of the steps; over 2%, of 400 small steps, documents that are hard to learn pass for a divergence
 
 
-def ailments(run: Run, arm: tuple[Run, ...], primary: Figure) -> list[str]:
+def ailments(run: TrainedRun, arm: tuple[TrainedRun, ...], primary: Metric) -> list[str]:
     """What is wrong with a run, in words; none for a healthy one."""
     found = []
     if not run.finished:

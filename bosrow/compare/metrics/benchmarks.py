@@ -1,11 +1,11 @@
-"""The figures of the benchmarks of language: each with and without BOS, and whether each item was right."""
+"""The metrics of the benchmarks of language: each with and without BOS, and whether each item was right."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from bosrow.compare.metrics.metric import (
-    Figure,
+    Metric,
     Scores,
     agree,
     dotted,
@@ -15,7 +15,7 @@ from bosrow.compare.metrics.metric import (
     lines_at,
     matched_step,
 )
-from bosrow.compare.runs import Record, Run, count, number, numbers
+from bosrow.compare.runs import JsonObject, TrainedRun, count, number, numbers
 
 OWN_BOS = {"hellaswag": False, "arc_easy": False, "winogrande": False, "blimp": True, "ewok": True}
 TITLES = {
@@ -34,33 +34,33 @@ MEASURES = {
 }
 
 
-def benchmark_figures(runs: list[Run]) -> list[Figure]:
+def benchmark_metrics(runs: list[TrainedRun]) -> list[Metric]:
     """Every benchmark with and without BOS; only the setting that is the task's own is tested."""
     found = []
     keys = keys_of(runs, lambda result: (result.get("task"), result.get("bos")), *OWN_BOS)
     for task, bos in keys:
         records = evaluated_results(runs, task, bos=bos)
-        found += _figures_of_task(task, bos is True, records, evaluation_source(runs), _scores_of(task, bos is True))
+        found += _metrics_of_task(task, bos is True, records, evaluation_source(runs), _scores_of(task, bos is True))
     for task in ("hellaswag", "ewok"):
         step = matched_step(runs, task)
         if step is not None and not any(evaluated == task for evaluated, _ in keys):
             records = lines_at(runs, task, step)
             bos = next(iter(records.values())).get("bos") is True
-            found += _figures_of_task(task, bos, records, f"evaluated in training, step {step:,}", None)
+            found += _metrics_of_task(task, bos, records, f"evaluated in training, step {step:,}", None)
     return found
 
 
-def _figures_of_task(
+def _metrics_of_task(
     task: str,
     bos: bool,
-    records: dict[str, Record],
+    records: dict[str, JsonObject],
     source: str,
-    scores: Callable[[str], Callable[[Run], Scores | None] | None] | None,
-) -> list[Figure]:
+    scores: Callable[[str], Callable[[TrainedRun], Scores | None] | None] | None,
+) -> list[Metric]:
     first = next(iter(records.values()))
     same = agree(records.values(), "items", "num_examples", "rule", "bos")
     return [
-        Figure(
+        Metric(
             key=f"{task}.{'bos' if bos else 'no_bos'}.{name}",
             title=f"{TITLES[task]} {shown}, {'with' if bos else 'without'} BOS",
             unit="share right",
@@ -79,15 +79,15 @@ def _figures_of_task(
     ]
 
 
-def _scores_of(task: str, bos: bool) -> Callable[[str], Callable[[Run], Scores | None] | None]:
+def _scores_of(task: str, bos: bool) -> Callable[[str], Callable[[TrainedRun], Scores | None] | None]:
     """For each measure of a task, the function that reads whether each item was right; None where it cannot tell."""
 
-    def of(measure: str) -> Callable[[Run], Scores | None] | None:
+    def of(measure: str) -> Callable[[TrainedRun], Scores | None] | None:
         if task == "ewok":
             return lambda run: _ewok_scores(run, bos, measure.partition(".")[0])
         rule = "sum" if measure == "accuracy" else "token"
 
-        def read(run: Run) -> Scores | None:
+        def read(run: TrainedRun) -> Scores | None:
             result = run.result(task, bos=bos)
             if rule == "token" and (result is None or result.get("norm") != "token"):
                 return None  # a rule by characters, which the items do not hold
@@ -98,7 +98,7 @@ def _scores_of(task: str, bos: bool) -> Callable[[str], Callable[[Run], Scores |
     return of
 
 
-def _choice_scores(lines: list[Record], rule: str) -> Scores | None:
+def _choice_scores(lines: list[JsonObject], rule: str) -> Scores | None:
     if not lines:
         return None
     right = []
@@ -109,12 +109,12 @@ def _choice_scores(lines: list[Record], rule: str) -> Scores | None:
                 return None
             values = values / np.maximum(tokens, 1)
         right.append(bool(len(values) and np.isfinite(values).all() and int(np.argmax(values)) == line.get("label")))
-    return [line.get("item") for line in lines], np.array(right, np.float64), np.ones(len(lines))
+    return Scores([line.get("item") for line in lines], np.array(right, np.float64), np.ones(len(lines)))
 
 
-def _ewok_scores(run: Run, bos: bool, measure: str) -> Scores | None:
+def _ewok_scores(run: TrainedRun, bos: bool, measure: str) -> Scores | None:
     lines = run.items("ewok_items.jsonl", bos)
     if not lines:
         return None
     right = [number(dotted(line, f"{measure}.m")) > 0 for line in lines]
-    return [line.get("item") for line in lines], np.array(right, np.float64), np.ones(len(lines))
+    return Scores([line.get("item") for line in lines], np.array(right, np.float64), np.ones(len(lines)))

@@ -1,92 +1,89 @@
-"""The charts of a report, as specifications that `chart` draws; made from the content of report.json alone."""
+"""The charts of a report, as `report/drawing.py` draws them; made from what report.json holds and nothing else."""
 
-from typing import Any
+from collections.abc import Sequence
 
-from bosrow.compare.metrics.table import PRIMARY
-from bosrow.report.blocks import Chart, Series
-
-Content = dict[str, Any]
-
-
-def numbers_of_arms(content: Content) -> dict[str, int]:
-    """Each arm's number, by which its colour goes in every chart."""
-    return {arm["label"]: number for number, arm in enumerate(content["arms"])}
+from bosrow.compare.result import ArmCurve, ComparisonResult, GapCurve, LossByDistance, LossByPosition
+from bosrow.compare.runs import PRIMARY
+from bosrow.report.chart import COLOURS, Chart, ChartSeries, LineChart, PointChart
 
 
-def _lines(content: Content, series: list[Content]) -> list[Series]:
-    colours = numbers_of_arms(content)
+def _colours(result: ComparisonResult) -> dict[str, int]:
+    """Each arm's colour, the same in every chart."""
+    return {arm.label: number % COLOURS for number, arm in enumerate(result.arms)}
+
+
+def _curves(result: ComparisonResult, curves: list[ArmCurve]) -> list[ChartSeries]:
+    colours = _colours(result)
     return [
-        Series(one["arm"], colours[one["arm"]], one["x"], one["mean"], one["low"], one["high"])
-        for one in series
-        if len(one["x"]) > 1
+        ChartSeries(curve.arm, colours[curve.arm], curve.x, curve.mean, curve.low, curve.high)
+        for curve in curves
+        if len(curve.x) > 1
     ]
 
 
-def _seeds(series: list[Content]) -> str:
+def _seeds(curves: list[ArmCurve]) -> str:
     """How many seeds stand behind the lines, in words."""
-    counts = {one["seeds"] for one in series}
+    counts = {curve.seeds for curve in curves}
     if len(counts) == 1:
         return f"{counts.pop()} seeds each"
-    return ", ".join(f"{one['seeds']} seeds of {one['arm']}" for one in series)
+    return ", ".join(f"{curve.seeds} seeds of {curve.arm}" for curve in curves)
 
 
-def _gaps(content: Content, gaps: list[Content]) -> list[Series]:
+def _gaps(result: ComparisonResult, gaps: list[GapCurve]) -> list[ChartSeries]:
     """A line for each pair, in the treatment's colour; the verdict's pair, the first, with its interval."""
-    colours = numbers_of_arms(content)
-    gaps = [gap for gap in gaps if len(gap["x"]) > 1]
+    colours = _colours(result)
     used: set[int] = set()
-    series = []
-    for place, gap in enumerate(gaps):
-        colour = colours[gap["treatment"]]
-        colour = colour if colour not in used else len(colours) + place
+    series: list[ChartSeries] = []
+    for gap in gaps:
+        if len(gap.x) < 2:
+            continue
+        colour = colours[gap.treatment]
+        colour = colour if colour not in used else (len(colours) + len(series)) % COLOURS
         used.add(colour)
-        bounds = (gap["low"], gap["high"]) if place == 0 else ([], [])
-        series.append(Series(f"{gap['treatment']} minus {gap['control']}", colour, gap["x"], gap["mean"], *bounds))
+        name = f"{gap.treatment} minus {gap.control}"
+        bounds: tuple[Sequence[float | None], ...] = ((), ()) if series else (gap.low, gap.high)
+        series.append(ChartSeries(name, colour, gap.x, gap.mean, *bounds))
     return series
 
 
-def seed_chart(content: Content) -> list[Chart]:
-    """Each seed's primary figure, and the mean with its interval."""
-    colours = numbers_of_arms(content)
-    primary = content["figures"][0]
-    series: list[Series] = []
+def seed_chart(result: ComparisonResult) -> list[Chart]:
+    """Each seed's primary metric, and the mean with its interval."""
+    colours = _colours(result)
+    primary = result.figures[0]
+    series: list[ChartSeries] = []
     labels: list[str] = []
-    for label, found in primary["arms"].items():
-        if found["mean"] is None:
+    for label, found in primary.arms.items():
+        if found.mean is None:
             continue
-        seeds = [
-            run["figures"].get(PRIMARY) for run in content["runs"] if run["arm"] == label and run["group"] == "main"
-        ]
+        seeds = [run.figures.get(PRIMARY) for run in result.runs if run.arm == label and run.group == "main"]
         finite = [value for value in seeds if value is not None]
         place = float(len(labels))
-        series.append(Series("seed", colours[label], finite, [place] * len(finite)))
-        series.append(Series("mean", colours[label], [found["mean"]], [place], [found["low"]], [found["high"]]))
+        series.append(ChartSeries("seed", colours[label], finite, [place] * len(finite)))
+        series.append(ChartSeries("mean", colours[label], [found.mean], [place], [found.low], [found.high]))
         labels.append(label)
     if not labels:
         return []
-    items = f"{primary['items']:,} {primary['items_of']}" if primary["items"] else ""
+    items = f"{primary.items:,} {primary.items_of}" if primary.items else ""
     return [
-        Chart(
+        PointChart(
             name="seeds",
             title="Each seed, the mean and its 95% interval",
             caption=f"Small marks: seeds. {items}. Lower is better.",
             x_label="held-out bits per byte",
-            y_label="",
             series=series,
-            kind="dots",
             rows=labels,
         )
     ]
 
 
-def gap_chart(content: Content) -> list[Chart]:
+def gap_chart(result: ComparisonResult) -> list[Chart]:
     """The difference over steps."""
-    gaps = content["curves"]["gap"]
-    series = _gaps(content, gaps)
+    gaps = result.curves.gap
+    series = _gaps(result, gaps)
     if not series:
         return []
     return [
-        Chart(
+        LineChart(
             name="gap",
             title="The gap during training",
             caption=f"Band: 95% interval of the first pair, {_pair_seeds(gaps[0])}. Below zero is better.",
@@ -98,73 +95,71 @@ def gap_chart(content: Content) -> list[Chart]:
     ]
 
 
-def _pair_seeds(gap: Content) -> str:
-    return f"{gap['seeds'][1]} + {gap['seeds'][0]} seeds"
+def _pair_seeds(gap: GapCurve) -> str:
+    control, treatment = gap.seeds
+    return f"{treatment} + {control} seeds"
 
 
-def plan_chart(content: Content) -> list[Chart]:
+def plan_chart(result: ComparisonResult) -> list[Chart]:
     """What so many seeds can find."""
-    plan = content["to_decide"]["plan"]
-    if not plan:
+    power = result.to_decide
+    if not power.plan or power.deviation is None:
         return []
-    x, y = [point["seeds"] for point in plan], [point["detectable"] for point in plan]
-    effect = content["primary"].get("effect")
-    series = [Series("found in 80% of cases", len(content["arms"]), x, y)]
+    main = result.comparisons[0].figures.get(PRIMARY) if result.comparisons else None
+    series = ChartSeries(
+        "found in 80% of cases",
+        len(result.arms) % COLOURS,
+        [point.seeds for point in power.plan],
+        [point.detectable for point in power.plan],
+    )
     return [
-        Chart(
+        LineChart(
             name="plan",
             title="What so many seeds can find",
-            caption=f"At the deviation seen, {content['to_decide']['deviation']:.5f}. Dashed: the difference seen.",
+            caption=f"At the deviation seen, {power.deviation:.5f}. Dashed: the difference seen.",
             x_label="seeds an arm",
             y_label="difference, bits per byte",
-            series=series,
+            series=[series],
             log_x=True,
-            reference=abs(effect) if effect is not None else None,
+            reference=abs(main.effect) if main is not None and main.effect is not None else None,
         )
     ]
 
 
-def training_charts(content: Content) -> list[Chart]:
+def training_charts(result: ComparisonResult) -> list[Chart]:
     """Losses, gradient norms and bits per byte over steps."""
-    curves = content["curves"]
+    curves = result.curves
     wanted = [
-        ("train_loss", "Training loss", "nats a token", "Each arm on its own rows."),
-        ("primary", "Held-out bits per byte", "bits per byte", "The same documents for all arms."),
-        ("grad_norm", "Gradient norm before clipping", "L2 norm", "Means over stretches of steps."),
+        ("train_loss", curves.train_loss, "Training loss", "nats a token", "Each arm on its own rows."),
+        ("primary", curves.primary, "Held-out bits per byte", "bits per byte", "The same documents for all arms."),
+        ("grad_norm", curves.grad_norm, "Gradient norm before clipping", "L2 norm", "Means over stretches of steps."),
     ]
     return [
-        Chart(
+        LineChart(
             name=name,
             title=title,
-            caption=f"{note} Bands: smallest to largest seed, {_seeds(curves[name])}.",
+            caption=f"{note} Bands: smallest to largest seed, {_seeds(own)}.",
             x_label="optimizer step",
             y_label=unit,
-            series=lines,
+            series=series,
         )
-        for name, title, unit, note in wanted
-        if (lines := _lines(content, curves[name]))
+        for name, own, title, unit, note in wanted
+        if (series := _curves(result, own))
     ]
 
 
-def place_charts(content: Content) -> list[Chart]:
+def place_charts(result: ComparisonResult) -> list[Chart]:
     """The loss by position in the row, for each val set, and by distance from the document's start, with gaps."""
-    charts = []
-    for number, one in enumerate(content["curves"]["position"]):
-        what = f"on {one['policy']} rows ({one['rows_of']})"
-        charts += _place(
-            content,
-            one,
-            f"position_{number}",
-            f"By position, {what}",
-            "position in the row",
-            _counted(one["rows"], "rows"),
-        )
-    distance = content["curves"]["distance"]
-    if distance["series"]:
-        items = _counted(distance["documents"], "held-out documents")
-        charts += _place(
-            content, distance, "distance", "By distance from the document's start", "tokens from the start", items
-        )
+    charts: list[Chart] = []
+    for number, one in enumerate(result.curves.position):
+        title = f"By position, on {one.policy} rows ({one.rows_of})"
+        items = _counted(one.rows, "rows")
+        charts += _loss_charts(result, one, f"position_{number}", title, "position in the row", items)
+    distance = result.curves.distance
+    if distance.series:
+        title = "By distance from the document's start"
+        items = _counted(distance.documents, "held-out documents")
+        charts += _loss_charts(result, distance, "distance", title, "tokens from the start", items)
     return charts
 
 
@@ -172,23 +167,32 @@ def _counted(count: int | None, what: str) -> str:
     return f"{count:,} {what}" if count is not None else f"an unknown number of {what}"
 
 
-def _place(content: Content, found: Content, name: str, title: str, x_label: str, items: str) -> list[Chart]:
-    charts = []
-    if lines := _lines(content, found["series"]):
-        caption = f"{items}; bands: smallest to largest seed, {_seeds(found['series'])}."
-        charts.append(Chart(name, title, caption, x_label, "nats a token", lines, log_x=True))
-    if gaps := _gaps(content, found["gaps"]):
-        caption = (
-            f"{items}; band: 95% interval of the first pair, {_pair_seeds(found['gaps'][0])}, at each point alone."
-        )
+def _loss_charts(
+    result: ComparisonResult, found: LossByPosition | LossByDistance, name: str, title: str, x_label: str, items: str
+) -> list[Chart]:
+    charts: list[Chart] = []
+    if series := _curves(result, found.series):
         charts.append(
-            Chart(
-                f"{name}_gap",
-                f"{title}: gap",
-                caption,
-                x_label,
-                "difference, nats a token",
-                gaps,
+            LineChart(
+                name=name,
+                title=title,
+                caption=f"{items}; bands: smallest to largest seed, {_seeds(found.series)}.",
+                x_label=x_label,
+                y_label="nats a token",
+                series=series,
+                log_x=True,
+            )
+        )
+    if gaps := _gaps(result, found.gaps):
+        seeds = _pair_seeds(found.gaps[0])
+        charts.append(
+            LineChart(
+                name=f"{name}_gap",
+                title=f"{title}: gap",
+                caption=f"{items}; band: 95% interval of the first pair, {seeds}, at each point alone.",
+                x_label=x_label,
+                y_label="difference, nats a token",
+                series=gaps,
                 log_x=True,
                 reference=0.0,
             )
@@ -196,41 +200,32 @@ def _place(content: Content, found: Content, name: str, title: str, x_label: str
     return charts
 
 
-def benchmark_charts(content: Content) -> list[Chart]:
+def benchmark_charts(result: ComparisonResult) -> list[Chart]:
     """Accuracies with and without BOS, a chart for each setting."""
-    colours = numbers_of_arms(content)
-    charts = []
+    charts: list[Chart] = []
     for setting in ("with BOS", "without BOS"):
-        found = [
-            one for one in content["figures"] if one["unit"] == "share right" and one["title"].endswith(f", {setting}")
+        metrics = [
+            metric
+            for metric in result.figures
+            if metric.unit == "share right" and metric.title.endswith(f", {setting}")
         ]
-        labels = [one["title"].removesuffix(f", {setting}") for one in found]
         series = []
-        for label, colour in colours.items():
-            known = [(place, one["arms"][label]) for place, one in enumerate(found) if one["arms"].get(label)]
-            known = [(place, estimate) for place, estimate in known if estimate["mean"] is not None]
-            offset = (colour - (len(colours) - 1) / 2) * 0.6 / max(len(colours), 1)
-            series.append(
-                Series(
-                    label,
-                    colour,
-                    [estimate["mean"] for _, estimate in known],
-                    [place + offset for place, _ in known],
-                    [estimate["low"] for _, estimate in known],
-                    [estimate["high"] for _, estimate in known],
-                )
-            )
-        if found:
+        for number, (label, colour) in enumerate(_colours(result).items()):
+            known = [(place, arm) for place, metric in enumerate(metrics) if (arm := metric.arms.get(label))]
+            offset = (number - (len(result.arms) - 1) / 2) * 0.6 / max(len(result.arms), 1)
+            points = [(arm.mean, place + offset, arm.low, arm.high) for place, arm in known if arm.mean is not None]
+            if points:
+                x, y, low, high = zip(*points, strict=True)
+                series.append(ChartSeries(label, colour, x, y, low, high))
+        if metrics:
             charts.append(
-                Chart(
+                PointChart(
                     name=f"benchmarks_{setting.replace(' ', '_').lower()}",
                     title=f"Accuracy {setting}",
                     caption="Mean and 95% interval over seeds; items in the table below.",
                     x_label="share right",
-                    y_label="",
-                    series=[one for one in series if one.x],
-                    kind="dots",
-                    rows=labels,
+                    series=series,
+                    rows=[metric.title.removesuffix(f", {setting}") for metric in metrics],
                     least=0.0,
                     most=1.0,
                 )

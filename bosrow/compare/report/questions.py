@@ -1,119 +1,123 @@
 """The four questions of the protocol, answered with the numbers of a comparison, and the confounds that remain."""
 
-from typing import Any
-
 from bosrow.compare.grouping import Arm, Pair
-from bosrow.compare.metrics.table import PRIMARY
-from bosrow.report.numbers import interval, signed
+from bosrow.compare.result import ComparisonResult, DifferenceOfMetric, PairResult, Question
+from bosrow.compare.runs import PRIMARY
+from bosrow.report.numbers import decimal, interval, signed
 
-Content = dict[str, Any]
 
-
-def questions(content: Content) -> list[Content]:
-    """Question and answers, the latter a list of sentences."""
-    pairs = content["comparisons"]
-    if not pairs:
+def questions(result: ComparisonResult) -> list[Question]:
+    """The questions with their answers, each a sentence."""
+    if not result.comparisons:
         return []
     return [
-        {"question": "Is there a gain at matched compute?", "answers": _gain(content)},
-        {"question": "Is optimization as stable?", "answers": _stability(content)},
-        {"question": "Does it cost throughput?", "answers": _throughput(content)},
-        {"question": "Is the gain explained by the data that was discarded?", "answers": _selection(content)},
+        Question(question="Is there a gain at matched compute?", answers=_gain(result)),
+        Question(question="Is optimization as stable?", answers=_stability(result)),
+        Question(question="Does it cost throughput?", answers=_throughput(result)),
+        Question(
+            question="Is the gain explained by the data that was discarded?", answers=_selection(result.comparisons)
+        ),
     ]
 
 
-def _gain(content: Content) -> list[str]:
-    main = content["comparisons"][0]
-    answers = [content["sentence"]]
-    primary = main["figures"].get(PRIMARY)
-    items = primary["over_items"] if primary else None
+def _gain(result: ComparisonResult) -> list[str]:
+    main = result.comparisons[0]
+    answers = [result.sentence]
+    primary = main.figures.get(PRIMARY)
+    items = primary.over_items if primary else None
     if items is not None:
-        crosses = items["low"] <= 0 <= items["high"]
+        crosses = items.low is not None and items.high is not None and items.low <= 0 <= items.high
         more = "; other documents could turn the sign" if crosses else ""
         answers.append(
-            f"Over the {items['items']:,} held-out documents instead of seeds (bootstrap, paired): "
-            f"{interval({'effect': items['value'], **items}, 5)}{more}."
+            f"Over the {items.items:,} held-out documents instead of seeds (bootstrap, paired): "
+            f"{interval(items, 5)}{more}."
         )
-    found: dict[str, list[str]] = {"better": [], "worse": [], "no difference found": [], "too few seeds": []}
-    for figure in content["figures"]:
-        result = main["figures"].get(figure["key"])
-        if result is not None and "finding" in result:
-            found[result["finding"]].append(figure["title"])
-    counts = sum(len(titles) for titles in found.values())
-    if counts:
-        parts = [f"{name}: {', '.join(found[name])}" for name in ("better", "worse") if found[name]]
+    answers += _further_findings(result, main)
+    equal = result.equal_documents[0]
+    difference = equal.difference
+    if difference is not None:
         answers.append(
-            f"Of {counts} further figures, after Holm's correction over all tests, "
-            + ("; ".join(parts) if parts else "none differs")
-            + "."
-        )
-    equal = content["equal_documents"][0]
-    if not equal["problem"]:
-        answers.append(
-            f"At equal documents ({equal['documents']:,} seen; step {equal['control_step']:,.0f} of "
-            f"{equal['control']}, {equal['treatment_step']:,.0f} of {equal['treatment']}): "
-            f"{interval(equal, 5)} bits per byte."
+            f"At equal documents ({equal.documents:,} seen; step {equal.control_step:,.0f} of {equal.control}, "
+            f"{equal.treatment_step:,.0f} of {equal.treatment}): {interval(difference, 5)} bits per byte."
         )
     return answers
 
 
-def _stability(content: Content) -> list[str]:
-    main = content["comparisons"][0]
+def _further_findings(result: ComparisonResult, main: PairResult) -> list[str]:
+    """What the tests of the verdict's pair found, but for the primary one; nothing if there were none."""
+    found = [
+        (main.figures[metric.key].finding, metric.title)
+        for metric in result.figures
+        if metric.key in main.figures and main.figures[metric.key].finding
+    ]
+    if not found:
+        return []
+    titles = {name: [title for finding, title in found if finding == name] for name in ("better", "worse")}
+    parts = [f"{name}: {', '.join(named)}" for name, named in titles.items() if named]
+    told = "; ".join(parts) if parts else "none differs"
+    return [f"Of {len(found)} further figures, after Holm's correction over all tests, {told}."]
+
+
+def _stability(result: ComparisonResult) -> list[str]:
+    main = result.comparisons[0]
     answers = []
     for key, what in (
         ("grad_spread", "99th percentile of the gradient's norm over its median"),
         ("clipped", "share of steps clipped"),
     ):
-        figure = next(figure for figure in content["figures"] if figure["key"] == key)
-        means = [f"{figure['arms'][main[side]]['mean']:.3f} in {main[side]}" for side in ("treatment", "control")]
-        result = main["figures"].get(key)
-        if result is not None:
-            answers.append(f"{what[0].upper()}{what[1:]}: {' and '.join(means)}; difference {interval(result, 3)}.")
-    ill = [f"{run['name']} ({'; '.join(run['ailments'])})" for run in content["runs"] if run["ailments"]]
+        found = main.figures.get(key)
+        if found is not None:
+            arms = result.metric(key).arms
+            means = [f"{decimal(arms[label].mean, 3)} in {label}" for label in (main.treatment, main.control)]
+            told = f"{what[0].upper()}{what[1:]}: {' and '.join(means)}"
+            answers.append(f"{told}; difference {interval(found, 3)}.")
+    ill = [f"{run.name} ({'; '.join(run.ailments)})" for run in result.runs if run.ailments]
     if ill:
         answers.append("Runs to look at: " + ", ".join(ill) + ".")
     else:
-        answers.append(f"All {len(content['runs'])} runs ended, none diverged, no step was passed over.")
+        answers.append(f"All {len(result.runs)} runs ended, none diverged, no step was passed over.")
     return answers
 
 
-def _throughput(content: Content) -> list[str]:
-    main = content["comparisons"][0]
-    figure = next(figure for figure in content["figures"] if figure["key"] == "tokens_per_second")
-    means = {side: figure["arms"][main[side]]["mean"] for side in ("treatment", "control")}
-    result = main["figures"].get("tokens_per_second")
-    if result is None or not means["control"]:
+def _throughput(result: ComparisonResult) -> list[str]:
+    main = result.comparisons[0]
+    arms = result.metric("tokens_per_second").arms
+    treatment, control = arms[main.treatment].mean, arms[main.control].mean
+    found = main.figures.get("tokens_per_second")
+    if found is None or treatment is None or not control:
         return ["No speed was recorded."]
-    ratio = means["treatment"] / means["control"]
     return [
-        f"{means['treatment']:,.0f} tokens/s in {main['treatment']}, {means['control']:,.0f} in {main['control']} "
-        f"(ratio {ratio:.3f}); difference {interval(result, 0)} tokens/s.",
+        f"{treatment:,.0f} tokens/s in {main.treatment}, {control:,.0f} in {main.control} "
+        f"(ratio {treatment / control:.3f}); difference {interval(found, 0)} tokens/s.",
         "Rows have the same shape in every arm, so a difference comes from the machine and not from the data.",
     ]
 
 
-def _selection(content: Content) -> list[str]:
-    by_question = {pair["question"].partition(":")[0]: pair for pair in content["comparisons"]}
+WHAT_ALIGNMENT_DOES = {
+    "better": "alignment helps on the same tokens, so discarded data does not explain all of it",
+    "worse": "on the same tokens, alignment hurts; whatever gain there is comes from the choice of data",
+    "too few seeds": "too few seeds to say what alignment does",
+    "no difference found": "on the same tokens no effect of alignment was found after Holm's correction, "
+    "which does not show there is none",
+}
+
+
+def _selection(pairs: list[PairResult]) -> list[str]:
+    by_question = {pair.question.partition(":")[0]: pair for pair in pairs}
     alone, selected = by_question.get("alignment alone"), by_question.get("selection alone")
     if alone is None or selected is None:
         return ["Not answered: it takes arm C, stream rows of exactly the tokens that B kept ('bosrow ab' makes it)."]
-    aligned, chosen = alone["figures"].get(PRIMARY), selected["figures"].get(PRIMARY)
+    aligned: DifferenceOfMetric | None = alone.figures.get(PRIMARY)
+    chosen = selected.figures.get(PRIMARY)
     if aligned is None or chosen is None:
         return ["Not answered: the primary figure of arm C is missing."]
-    total = content["comparisons"][0]["figures"][PRIMARY]["effect"]
-    verdicts = {
-        "better": "alignment helps on the same tokens, so discarded data does not explain all of it",
-        "worse": "on the same tokens, alignment hurts; whatever gain there is comes from the choice of data",
-        "too few seeds": "too few seeds to say what alignment does",
-        "no difference found": "on the same tokens no effect of alignment was found after Holm's correction, "
-        "which does not show there is none",
-    }
+    total = pairs[0].figures[PRIMARY].effect
     return [
         f"B against C, the same tokens with and without alignment: {interval(aligned, 5)} bits per byte; "
-        f"{verdicts[aligned['finding']]}.",
+        f"{WHAT_ALIGNMENT_DOES[str(aligned.finding)]}.",
         f"C against A, the choice of tokens alone: {interval(chosen, 5)} bits per byte.",
-        f"Together they make B against A: {signed(chosen['effect'], 5)} by selection and "
-        f"{signed(aligned['effect'], 5)} by alignment are {signed(total, 5)}.",
+        f"Together they make B against A: {signed(chosen.effect, 5)} by selection and "
+        f"{signed(aligned.effect, 5)} by alignment are {signed(total, 5)}.",
     ]
 
 

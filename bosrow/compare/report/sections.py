@@ -1,6 +1,5 @@
-"""What a report says, section by section, as blocks; made from the content of report.json alone."""
+"""What a report says, section by section, as blocks; made from what report.json holds and nothing else."""
 
-from bosrow.compare.metrics.table import PRIMARY
 from bosrow.compare.report import background
 from bosrow.compare.report.charts import (
     benchmark_charts,
@@ -10,38 +9,32 @@ from bosrow.compare.report.charts import (
     seed_chart,
     training_charts,
 )
-from bosrow.report.blocks import Block, Cell, Charts, Items, Section, Table, Text, Tone
-from bosrow.report.numbers import DASH, Content, bracketed, figure, seeds_behind, share, signed
+from bosrow.compare.result import ComparisonResult, DifferenceOfMetric, MeanOfArm, MetricResult, OverItems
+from bosrow.compare.runs import PRIMARY
+from bosrow.report.blocks import Block, Cell, ChartsBlock, ListBlock, Section, TableBlock, TextBlock, Tone, is_empty
+from bosrow.report.numbers import DASH, bracketed, decimal, share, signed
 
 
-def sections(content: Content) -> list[Section]:
+def sections(result: ComparisonResult) -> list[Section]:
     """All sections that the content has something for, in order."""
     found = [
-        Section("The primary figure", _primary(content)),
-        Section("The four questions", _questions(content)),
-        Section("All figures", _figures(content)),
-        Section("The other pairs of arms", _pairs(content)),
-        Section("Training", [Charts(training_charts(content))]),
-        Section("At equal tokens, and at equal documents", _equal(content)),
-        Section("Loss by place", _places(content)),
-        Section("Each model on each kind of val rows", _two_by_two(content)),
-        Section("Benchmarks with and without BOS", _benchmarks(content)),
-        Section("Noise floor", background.noise_floor(content)),
-        Section("The arms and their data", background.arms(content)),
-        Section("The runs", background.runs(content)),
-        Section("Matched knobs", background.knobs(content)),
-        Section("Known confounds", [Items(content["confounds"])]),
-        Section("How this was computed", [Items(METHODS)]),
+        Section("The primary figure", _primary(result)),
+        Section("The four questions", _questions(result)),
+        Section("All figures", _figures(result)),
+        Section("The other pairs of arms", _pairs(result)),
+        Section("Training", [ChartsBlock(training_charts(result))]),
+        Section("At equal tokens, and at equal documents", _equal(result)),
+        Section("Loss by place", _places(result)),
+        Section("Each model on each kind of val rows", _two_by_two(result)),
+        Section("Benchmarks with and without BOS", _benchmarks(result)),
+        Section("Noise floor", background.noise_floor(result)),
+        Section("The arms and their data", background.arms(result)),
+        Section("The runs", background.runs(result)),
+        Section("Matched knobs", background.knobs(result)),
+        Section("Known confounds", [ListBlock(result.confounds)]),
+        Section("How this was computed", [ListBlock(METHODS)]),
     ]
-    return [section for section in found if any(_says_something(block) for block in section.blocks)]
-
-
-def _says_something(block: Block) -> bool:
-    if isinstance(block, Table):
-        return bool(block.rows)
-    if isinstance(block, Charts):
-        return bool(block.charts)
-    return bool(block.items if isinstance(block, Items) else block.text)
+    return [section for section in found if not all(map(is_empty, section.blocks))]
 
 
 METHODS = [
@@ -56,134 +49,134 @@ METHODS = [
 ]
 
 
-def _tone(finding: str | None) -> Tone:
-    return {"better": "good", "worse": "bad"}.get(finding or "", "")  # type: ignore[return-value]
+def _tone(finding: object) -> Tone:
+    return "good" if finding == "better" else "bad" if finding == "worse" else ""
 
 
-def _estimate(found: Content, digits: int) -> str:
-    if found["mean"] is None:
-        return DASH
-    if found["low"] is None:
-        return f"{figure(found['mean'], digits)}"
-    return f"{figure(found['mean'], digits)} ± {figure(found['high'] - found['mean'], digits)}"
+def _mean(found: MeanOfArm, digits: int) -> str:
+    if found.mean is None or found.high is None:
+        return decimal(found.mean, digits)
+    return f"{decimal(found.mean, digits)} ± {decimal(found.high - found.mean, digits)}"
 
 
-def _primary(content: Content) -> list[Block]:
-    primary = content["figures"][0]
-    arms = primary["arms"]
+def _primary(result: ComparisonResult) -> list[Block]:
+    primary = result.figures[0]
     rows = [
         [
             Cell(label),
-            Cell(_estimate(found, primary["digits"])),
-            Cell(figure(found["deviation"], primary["digits"])),
-            Cell(str(found["seeds"])),
+            Cell(_mean(found, primary.digits)),
+            Cell(decimal(found.deviation, primary.digits)),
+            Cell(str(found.seeds)),
         ]
-        for label, found in arms.items()
+        for label, found in primary.arms.items()
     ]
-    items = f"{primary['items']:,} {primary['items_of']}" if primary["items"] else "no documents"
+    items = f"{primary.items:,} {primary.items_of}" if primary.items else "no documents"
     blocks: list[Block] = [
-        Charts([*seed_chart(content), *gap_chart(content), *plan_chart(content)]),
-        Table(
-            f"Held-out bits per byte ({items}; {primary['source']})",
+        ChartsBlock([*seed_chart(result), *gap_chart(result), *plan_chart(result)]),
+        TableBlock(
+            f"Held-out bits per byte ({items}; {primary.source})",
             ["arm", "mean ± 95% interval", "deviation between seeds", "seeds"],
             rows,
         ),
     ]
-    found = content["primary"]
-    if "effect" in found:
-        differences = [[Cell("over seeds (decides)"), Cell(bracketed(found, 5)), Cell(seeds_behind(found))]]
-        if found["over_items"]:
-            over = found["over_items"]
-            text = bracketed({**over, "effect": over["value"]}, 5)
-            differences.append([Cell("over documents"), Cell(text), Cell(f"{over['items']:,} documents")])
-        if found["paired_by_seed"]:
-            paired = found["paired_by_seed"]
-            differences.append([Cell("paired by seed"), Cell(bracketed(paired, 5)), Cell(f"{paired['pairs']} pairs")])
-        detectable = figure(found["minimum_detectable"], 5)
-        differences.append([Cell("minimum detectable effect"), Cell(detectable), Cell(seeds_behind(found))])
-        title = f"{found['treatment']} minus {found['control']}, bits per byte (negative is better)"
-        blocks.append(Table(title, ["", "difference [95% interval]", "from"], differences))
+    main = result.comparisons[0] if result.comparisons else None
+    found = main.figures.get(PRIMARY) if main else None
+    if main is not None and found is not None:
+        title = f"{main.names}, bits per byte (negative is better)"
+        blocks.append(TableBlock(title, ["", "difference [95% interval]", "from"], _primary_differences(found)))
     return blocks
 
 
-def _questions(content: Content) -> list[Block]:
+def _primary_differences(found: DifferenceOfMetric) -> list[list[Cell]]:
+    rows = [[Cell("over seeds (decides)"), Cell(bracketed(found, 5)), Cell(found.seeds)]]
+    if found.over_items:
+        items = f"{found.over_items.items:,} documents"
+        rows.append([Cell("over documents"), Cell(bracketed(found.over_items, 5)), Cell(items)])
+    if found.paired_by_seed:
+        pairs = f"{found.paired_by_seed.pairs} pairs"
+        rows.append([Cell("paired by seed"), Cell(bracketed(found.paired_by_seed, 5)), Cell(pairs)])
+    detectable = decimal(found.minimum_detectable, 5)
+    return [*rows, [Cell("minimum detectable effect"), Cell(detectable), Cell(found.seeds)]]
+
+
+def _questions(result: ComparisonResult) -> list[Block]:
     blocks: list[Block] = []
-    for number, question in enumerate(content["questions"], start=1):
-        blocks += [Text(f"{number}. {question['question']}", "strong"), Items(question["answers"])]
+    for number, one in enumerate(result.questions, start=1):
+        blocks += [TextBlock(f"{number}. {one.question}", "strong"), ListBlock(one.answers)]
     return blocks
 
 
 PROTOCOL = ("train_loss", "val_loss", "hellaswag", "ewok", "tokens_per_second", "grad_spread")
 
 
-def _in_order_of_protocol(figures: list[Content]) -> list[Content]:
-    """The reference protocol's figures first, in its order; then the others."""
+def _in_order_of_protocol(metrics: list[MetricResult]) -> list[MetricResult]:
+    """The protocol's metrics first, in its order; then the others."""
 
-    def place(found: Content) -> int:
-        key = found["key"]
-        if key == PRIMARY:
+    def place(metric: MetricResult) -> int:
+        if metric.key == PRIMARY:
             return -1
-        return next((number for number, name in enumerate(PROTOCOL) if key.startswith(name)), len(PROTOCOL))
+        return next((number for number, name in enumerate(PROTOCOL) if metric.key.startswith(name)), len(PROTOCOL))
 
-    return sorted(figures, key=place)
-
-
-def _stands_for(found: Content) -> str:
-    seeds = sorted({arm["seeds"] for arm in found["arms"].values()})
-    text = f"{'–'.join(str(count) for count in {seeds[0]: 0, seeds[-1]: 0})} seeds"
-    return f"{text}, {found['items']:,} {found['items_of']}" if found["items"] else text
+    return sorted(metrics, key=place)
 
 
-def _figures(content: Content) -> list[Block]:
-    labels = [arm["label"] for arm in content["arms"] if arm["seeds"]]
-    figures = _in_order_of_protocol(content["figures"])
+def _stands_for(metric: MetricResult) -> str:
+    """How many seeds and items stand behind a metric."""
+    seeds = sorted({arm.seeds for arm in metric.arms.values()})
+    text = f"{'–'.join(str(count) for count in dict.fromkeys((seeds[0], seeds[-1])))} seeds"
+    return f"{text}, {metric.items:,} {metric.items_of}" if metric.items else text
+
+
+def _means(metric: MetricResult, labels: list[str], digits: int) -> list[Cell]:
+    return [Cell(_mean(metric.arms[label], digits)) for label in labels]
+
+
+def _figures(result: ComparisonResult) -> list[Block]:
+    labels = [arm.label for arm in result.compared_arms]
+    metrics = _in_order_of_protocol(result.figures)
     rows = [
-        [
-            Cell(found["title"]),
-            *(Cell(_estimate(found["arms"][label], found["digits"])) for label in labels),
-            Cell(_stands_for(found), "dim"),
-        ]
-        for found in figures
+        [Cell(metric.title), *_means(metric, labels, metric.digits), Cell(_stands_for(metric), "dim")]
+        for metric in metrics
     ]
-    crop = [Cell(share(arm["crop_fraction"])) for arm in content["arms"] if arm["seeds"]]
+    crop = [Cell(share(arm.crop_fraction)) for arm in result.compared_arms]
     rows.append([Cell("crop fraction of the data"), *crop, Cell("ledger", "dim")])
     note = "Mean ± half of the 95% interval over seeds."
     blocks: list[Block] = [
-        Text(f"{found['title']}: {found['warning']}.", "bad") for found in figures if found["warning"]
+        TextBlock(f"{metric.title}: {metric.warning}.", "bad") for metric in metrics if metric.warning
     ]
-    blocks.append(Table("", ["figure", *labels, "from"], rows, note))
-    if content["comparisons"]:
-        main = content["comparisons"][0]
-        known = [(found, main["figures"][found["key"]]) for found in figures if found["key"] in main["figures"]]
-        differences = [
-            [
-                Cell(found["title"]),
-                Cell(bracketed(result, found["digits"]), _tone(_finding(content, found, result))),
-                _test_cell(found, result),
-                Cell(figure(result["minimum_detectable"], found["digits"])),
-                Cell(_over_items(result, found["digits"])),
-            ]
-            for found, result in known
-        ]
-        columns = ["figure", "over seeds [95% interval]", "test", "minimum detectable", "over items [95% interval]"]
-        title = f"{main['treatment']} minus {main['control']}"
-        note = "Figures without a test describe and decide nothing. Over items: a paired bootstrap."
-        blocks.append(Table(title, columns, differences, note))
+    blocks.append(TableBlock("", ["figure", *labels, "from"], rows, note))
+    if result.comparisons:
+        blocks.append(_differences(result, metrics))
     return blocks
 
 
-def _finding(content: Content, found: Content, result: Content) -> str | None:
-    """What a difference of the verdict's pair was found to be."""
-    return content["verdict"] if found["key"] == PRIMARY else result.get("finding")
+def _differences(result: ComparisonResult, metrics: list[MetricResult]) -> TableBlock:
+    """The verdict's pair in all metrics."""
+    main = result.comparisons[0]
+    rows = []
+    for metric in metrics:
+        found = main.figures.get(metric.key)
+        if found is not None:
+            primary = metric.key == PRIMARY
+            rows.append(
+                [
+                    Cell(metric.title),
+                    Cell(bracketed(found, metric.digits), _tone(result.verdict if primary else found.finding)),
+                    Cell(f"primary, p {_p(found.p_value)}") if primary else _test(metric, found),
+                    Cell(decimal(found.minimum_detectable, metric.digits)),
+                    Cell(_over_items(found.over_items, metric.digits)),
+                ]
+            )
+    columns = ["figure", "over seeds [95% interval]", "test", "minimum detectable", "over items [95% interval]"]
+    note = "Figures without a test describe and decide nothing. Over items: a paired bootstrap."
+    return TableBlock(main.names, columns, rows, note)
 
 
-def _test_cell(found: Content, result: Content | None, *, main: bool = True) -> Cell:
-    """What the test of a figure says; `main`: in the verdict's pair, where the primary figure is tested alone."""
-    if main and found["key"] == PRIMARY:
-        return Cell(f"primary, p {_p(result['p_value'] if result else None)}")
-    if result is None or not found["tested"] or result["p_holm"] is None:
+def _test(metric: MetricResult, found: DifferenceOfMetric) -> Cell:
+    """What a test of the family said."""
+    if not metric.tested or not isinstance(found.p_holm, float):
         return Cell("none", "dim")
-    return Cell(f"{result['finding']}, p {_p(result['p_holm'])} (Holm)", _tone(result["finding"]))
+    return Cell(f"{found.finding}, p {_p(found.p_holm)} (Holm)", _tone(found.finding))
 
 
 def _p(value: float | None) -> str:
@@ -192,106 +185,116 @@ def _p(value: float | None) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def _pairs(content: Content) -> list[Block]:
-    tested = [found for found in _in_order_of_protocol(content["figures"]) if found["tested"]]
+def _pairs(result: ComparisonResult) -> list[Block]:
+    tested = [metric for metric in _in_order_of_protocol(result.figures) if metric.tested]
     rows = []
-    for pair in content["comparisons"][1:]:
-        for found in tested:
-            result = pair["figures"].get(found["key"])
-            if result is None or (found["key"] != PRIMARY and result["finding"] not in ("better", "worse")):
+    for pair in result.comparisons[1:]:
+        for metric in tested:
+            found = pair.figures.get(metric.key)
+            if found is None or (metric.key != PRIMARY and found.finding not in ("better", "worse")):
                 continue
-            names = f"{pair['treatment']} minus {pair['control']}"
             rows.append(
                 [
-                    Cell(names if not pair["question"] else f"{names} ({pair['question']})"),
-                    Cell(found["title"]),
-                    Cell(bracketed(result, found["digits"]), _tone(result["finding"])),
-                    _test_cell(found, result, main=False),
-                    Cell(figure(result["minimum_detectable"], found["digits"])),
+                    Cell(f"{pair.names} ({pair.question})" if pair.question else pair.names),
+                    Cell(metric.title),
+                    Cell(bracketed(found, metric.digits), _tone(found.finding)),
+                    _test(metric, found),
+                    Cell(decimal(found.minimum_detectable, metric.digits)),
                 ]
             )
     note = "The primary figure of every other pair, and the tested figures in which the pair differs."
     columns = ["pair", "figure", "difference [95% interval]", "test", "minimum detectable"]
-    return [Table("", columns, rows, note, text_columns=2)]
+    return [TableBlock("", columns, rows, note, text_columns=2)]
 
 
-def _equal(content: Content) -> list[Block]:
-    blocks: list[Block] = []
-    if content["equal_tokens"]:
-        rows = [
-            [
-                Cell(f"{row['step']:,.0f}"),
-                Cell(f"{row['tokens']:,.0f}"),
-                Cell(figure(row["control"], 5)),
-                Cell(figure(row["treatment"], 5)),
-                Cell(bracketed(row, 5)),
-            ]
-            for row in content["equal_tokens"]
-        ]
-        main = content["comparisons"][0]
-        columns = ["step", "tokens predicted", main["control"], main["treatment"], "difference [95% interval]"]
-        blocks.append(Table("At equal tokens: bits per byte during training", columns, rows))
-    known = [view for view in content["equal_documents"] if not view["problem"]]
+def _equal(result: ComparisonResult) -> list[Block]:
+    return [*_equal_tokens(result), *_equal_documents(result)]
+
+
+def _equal_tokens(result: ComparisonResult) -> list[Block]:
+    if not result.equal_tokens:
+        return []
     rows = [
         [
-            Cell(f"{view['treatment']} minus {view['control']}"),
-            Cell(f"{view['documents']:,}"),
-            Cell(f"{view['treatment_step']:,.0f} and {view['control_step']:,.0f}"),
-            Cell(bracketed(view, 5)),
-            Cell(seeds_behind(view)),
+            Cell(f"{row.step:,.0f}"),
+            Cell(f"{row.tokens:,.0f}"),
+            Cell(decimal(row.control, 5)),
+            Cell(decimal(row.treatment, 5)),
+            Cell(bracketed(row, 5)),
         ]
-        for view in known
+        for row in result.equal_tokens
+    ]
+    main = result.comparisons[0]
+    columns = ["step", "tokens predicted", main.control, main.treatment, "difference [95% interval]"]
+    return [TableBlock("At equal tokens: bits per byte during training", columns, rows)]
+
+
+def _equal_documents(result: ComparisonResult) -> list[Block]:
+    rows = [
+        [
+            Cell(f"{view.treatment} minus {view.control}"),
+            Cell(f"{view.documents:,}"),
+            Cell(f"{view.treatment_step:,.0f} and {view.control_step:,.0f}"),
+            Cell(bracketed(difference, 5)),
+            Cell(difference.seeds),
+        ]
+        for view in result.equal_documents
+        if (difference := view.difference) is not None
     ]
     note = "An arm that saw as many documents earlier is compared before its learning rate has come down."
     columns = ["pair", "documents seen", "at steps", "difference in bits per byte [95% interval]", "from"]
-    blocks.append(Table("At equal documents", columns, rows, note))
-    unknown = {view["problem"] for view in content["equal_documents"]} - {""}
-    return blocks + [Text(f"No view at equal documents: {problem}.", "dim") for problem in sorted(unknown)]
+    problems = sorted({view.problem for view in result.equal_documents} - {""})
+    unknown = [TextBlock(f"No view at equal documents: {problem}.", "dim") for problem in problems]
+    return [TableBlock("At equal documents", columns, rows, note), *unknown]
 
 
-def _places(content: Content) -> list[Block]:
-    return [Charts(place_charts(content))]
+def _places(result: ComparisonResult) -> list[Block]:
+    return [ChartsBlock(place_charts(result))]
 
 
-def _two_by_two(content: Content) -> list[Block]:
-    sets = [found for found in content["figures"] if found["key"].startswith("rows.")]
-    labels = [arm["label"] for arm in content["arms"] if arm["seeds"]]
-    rows = []
-    for one in sets:
-        losses = (Cell(_estimate(one["arms"][label], 4)) for label in labels)
-        rows.append([Cell(one["title"]), *losses, Cell(_stands_for(one), "dim")])
+def _two_by_two(result: ComparisonResult) -> list[Block]:
+    labels = [arm.label for arm in result.compared_arms]
+    rows = [
+        [Cell(metric.title), *_means(metric, labels, 4), Cell(_stands_for(metric), "dim")]
+        for metric in result.figures
+        if metric.key.startswith("rows.")
+    ]
     note = "Nats a token, mean ± half of the 95% interval over seeds. Read along a line: the same rows, another model."
-    return [Table("", ["val rows", *(f"trained on {label}" for label in labels), "from"], rows, note)]
+    return [TableBlock("", ["val rows", *(f"trained on {label}" for label in labels), "from"], rows, note)]
 
 
-def _benchmarks(content: Content) -> list[Block]:
-    found = [one for one in content["figures"] if one["unit"] == "share right"]
-    by_measure: dict[str, dict[str, Content]] = {}
-    for one in found:
-        title, _, bos = one["title"].rpartition(", ")
-        by_measure.setdefault(title, {})[bos] = one
-    labels = [arm["label"] for arm in content["arms"] if arm["seeds"]]
-    rows = []
-    for title, settings in by_measure.items():
-        for bos, one in sorted(settings.items(), reverse=True):
-            estimates = [Cell(_estimate(one["arms"][label], 4)) for label in labels]
-            chance = figure(one["chance"], 3)
-            rows.append([Cell(f"{title}, {bos}"), *estimates, Cell(chance), Cell(_stands_for(one), "dim")])
+def _benchmarks(result: ComparisonResult) -> list[Block]:
+    by_measure: dict[str, dict[str, MetricResult]] = {}
+    for metric in result.figures:
+        if metric.unit == "share right":
+            measure, _, setting = metric.title.rpartition(", ")
+            by_measure.setdefault(measure, {})[setting] = metric
+    labels = [arm.label for arm in result.compared_arms]
+    rows = [
+        [
+            Cell(f"{measure}, {setting}"),
+            *_means(metric, labels, 4),
+            Cell(decimal(metric.chance, 3)),
+            Cell(_stands_for(metric), "dim"),
+        ]
+        for measure, settings in by_measure.items()
+        for setting, metric in sorted(settings.items(), reverse=True)
+    ]
     columns = ["benchmark", *labels, "chance", "from"]
-    return [Charts(benchmark_charts(content)), Table("", columns, rows, "Mean ± half of the 95% interval over seeds.")]
+    note = "Mean ± half of the 95% interval over seeds."
+    return [ChartsBlock(benchmark_charts(result)), TableBlock("", columns, rows, note)]
 
 
-def _over_items(result: Content, digits: int) -> str:
+def _over_items(found: OverItems | None, digits: int) -> str:
     """The difference over items; a dash where their scores are not known."""
-    over = result["over_items"]
-    return bracketed({**over, "effect": over["value"]}, digits) if over else DASH
+    return bracketed(found, digits) if found else DASH
 
 
-def headline(content: Content) -> str:
-    """The effect in one line, for the verdict's box: relative, absolute, interval."""
-    primary = content["primary"]
-    if primary.get("effect") is None:
+def headline(result: ComparisonResult) -> str:
+    """The effect in one line, for the verdict's box: absolute, and relative to the control."""
+    main = result.comparisons[0].figures.get(PRIMARY) if result.comparisons else None
+    if main is None or main.effect is None:
         return "no difference was measured"
-    relative = primary.get("relative")
-    relative = f" ({signed(100 * relative, 2)}%)" if relative is not None else ""
-    return f"{signed(primary['effect'], 5)} bits per byte{relative}"
+    relative = result.primary.relative
+    share_of_control = f" ({signed(100 * relative, 2)}%)" if isinstance(relative, float) else ""
+    return f"{signed(main.effect, 5)} bits per byte{share_of_control}"

@@ -1,7 +1,7 @@
-"""The figures of a run that arms are compared by: one number a run, and where there are some the scores of each item.
+"""The metrics of a run that arms are compared by: one number a run, and where there are some the scores of each item.
 
-Promise: figures that are outcomes (`tested`) are compared with a test; the others describe (each arm's training
-loss is on rows of its own). Where a figure comes from: figure.py.
+Promise: metrics that are outcomes (`tested`) are compared with a test; the others describe (each arm's training
+loss is on rows of its own). Where a metric comes from: metric.py.
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from bosrow.compare.metrics.benchmarks import benchmark_figures
+from bosrow.compare.metrics.benchmarks import benchmark_metrics
 from bosrow.compare.metrics.metric import (
-    Figure,
+    Metric,
     Scores,
     agree,
     evaluated_results,
@@ -22,20 +22,19 @@ from bosrow.compare.metrics.metric import (
     lines_at,
     matched_step,
 )
-from bosrow.compare.runs import Floats, Run, count, number, numbers
+from bosrow.compare.runs import PRIMARY, Floats, TrainedRun, count, number, numbers
 
-PRIMARY = "bits_per_byte"
 AFTER_WARMUP = ("grad_spread", "grad_median", "clipped")
 ROW_FIELDS = ("logprob", "tokens", "bos_logprob", "bos_targets")
 LAST_SHARE = 0.05  # of the steps, whose mean training loss is a run's last
 
 
-def figures_of(runs: list[Run]) -> list[Figure]:
-    """All figures of `runs`, the primary one first."""
-    return [*_held_out(runs), *_losses(runs), *_rows(runs), *benchmark_figures(runs), *_training(runs)]
+def metrics_of(runs: list[TrainedRun]) -> list[Metric]:
+    """All metrics of `runs`, the primary one first."""
+    return [*_held_out(runs), *_losses(runs), *_rows(runs), *benchmark_metrics(runs), *_training(runs)]
 
 
-def _held_out(runs: list[Run]) -> list[Figure]:
+def _held_out(runs: list[TrainedRun]) -> list[Metric]:
     """The primary figure, without values if neither source has any; and the same with documents of equal weight."""
     step = matched_step(runs, PRIMARY)
     trained = lines_at(runs, PRIMARY, step)
@@ -51,12 +50,12 @@ def _held_out(runs: list[Run]) -> list[Figure]:
         warning = "the runs were scored with windows of different lengths"
     elif use_evaluation and len({run.results_step for run in runs if run.results}) > 1:
         warning = "the evaluated checkpoints are of different steps"
-    measures: list[tuple[str, str, Callable[[Run], Scores | None]]] = [
+    measures: list[tuple[str, str, Callable[[TrainedRun], Scores | None]]] = [
         (PRIMARY, "held-out bits per byte", _document_scores),
         ("document_bits_per_byte", "held-out bits per byte, mean of documents", _scores_of_each_document),
     ]
     return [
-        Figure(
+        Metric(
             key=key,
             title=title,
             unit="bits/byte",
@@ -75,27 +74,29 @@ def _held_out(runs: list[Run]) -> list[Figure]:
     ]
 
 
-def _document_scores(run: Run) -> Scores | None:
+def _document_scores(run: TrainedRun) -> Scores | None:
     lines = run.items("items_bits_per_byte.jsonl")
     if not lines:
         return None
     bits = np.array([-number(line.get("logprob")) / math.log(2) for line in lines])
-    return [line.get("document") for line in lines], bits, np.array([number(line.get("bytes")) for line in lines])
+    sizes = np.array([number(line.get("bytes")) for line in lines])
+    return Scores([line.get("document") for line in lines], bits, sizes)
 
 
-def _scores_of_each_document(run: Run) -> Scores | None:
+def _scores_of_each_document(run: TrainedRun) -> Scores | None:
     found = _document_scores(run)
     if found is None:
         return None
     documents, bits, sizes = found
-    return documents, np.divide(bits, sizes, out=np.zeros_like(bits), where=sizes > 0), (sizes > 0).astype(np.float64)
+    each = np.divide(bits, sizes, out=np.zeros_like(bits), where=sizes > 0)
+    return Scores(documents, each, (sizes > 0).astype(np.float64))
 
 
-def _losses(runs: list[Run]) -> list[Figure]:
+def _losses(runs: list[TrainedRun]) -> list[Metric]:
     """Training loss and validation loss: on rows of the arm's own data, so they describe and decide nothing."""
     train = {str(run.path): last_loss(run) for run in runs}
     found = [
-        Figure(
+        Metric(
             key="train_loss",
             title="training loss, last 5% of steps",
             unit="nats/token",
@@ -110,7 +111,7 @@ def _losses(runs: list[Run]) -> list[Figure]:
         lines = lines_at(runs, "val_loss", step)
         counts = [count(line.get("val_rows")) for line in lines.values()]
         found.append(
-            Figure(
+            Metric(
                 key="val_loss",
                 title=f"validation loss at step {step:,}",
                 unit="nats/token",
@@ -125,12 +126,12 @@ def _losses(runs: list[Run]) -> list[Figure]:
     return found
 
 
-def last_loss(run: Run) -> float:
+def last_loss(run: TrainedRun) -> float:
     """The mean training loss of a run's last steps; NaN if one of them was not finite."""
     return float(run.steps.train_loss[-max(1, round(LAST_SHARE * len(run.steps.step))) :].mean())
 
 
-def _rows(runs: list[Run]) -> list[Figure]:
+def _rows(runs: list[TrainedRun]) -> list[Metric]:
     """The loss on each val set that `bosrow eval --rows` read, with and without BOS among the targets."""
     keys = keys_of(runs, lambda result: (result.get("rows_of"), result.get("policy")), "rows")
     found = []
@@ -143,7 +144,7 @@ def _rows(runs: list[Run]) -> list[Figure]:
             ("loss", "", False),
         ):
             found.append(
-                Figure(
+                Metric(
                     key=f"rows.{rows_of}.{policy}.{name}",
                     title=f"loss on {policy} val rows ({rows_of}){what}",
                     unit="nats/token",
@@ -160,10 +161,10 @@ def _rows(runs: list[Run]) -> list[Figure]:
     return found
 
 
-def _row_scores(rows_of: str, *, without_bos: bool) -> Callable[[Run], Scores | None]:
+def _row_scores(rows_of: str, *, without_bos: bool) -> Callable[[TrainedRun], Scores | None]:
     """The function that reads each row's nats and targets."""
 
-    def read(run: Run) -> Scores | None:
+    def read(run: TrainedRun) -> Scores | None:
         if Path(rows_of).name != rows_of:  # names a file of the evaluation's folder and no other
             return None
         lines = run.items(f"items_rows_{rows_of}.jsonl")
@@ -173,30 +174,25 @@ def _row_scores(rows_of: str, *, without_bos: bool) -> Callable[[Run], Scores | 
         nats, targets = -table["logprob"], table["tokens"]
         if without_bos:
             nats, targets = nats + table["bos_logprob"], targets - table["bos_targets"]
-        return [line.get("row") for line in lines], nats, targets
+        return Scores([line.get("row") for line in lines], nats, targets)
 
     return read
 
 
-def _training(runs: list[Run]) -> list[Figure]:
+def _training(runs: list[TrainedRun]) -> list[Metric]:
     """How training went: stability of the gradient, and speed."""
-    rows: list[tuple[str, str, str, Literal["lower", "higher"] | None, bool, Callable[[Run], float], int]] = [
-        ("grad_spread", "gradient norm, 99th percentile over median", "ratio", "lower", True, gradient_spread, 3),
-        ("grad_median", "gradient norm before clipping, median", "L2", None, False, gradient_median, 3),
-        ("clipped", "share of steps clipped", "share", "lower", False, clipped_share, 4),
-        (
-            "skipped",
-            "steps that were not finite",
-            "steps",
-            "lower",
-            False,
-            lambda run: float(run.steps.skipped.sum()),
-            0,
-        ),
-        ("tokens_per_second", "tokens per second, median", "tokens/s", "higher", False, speed, 0),
-    ]
-    return [
-        Figure(
+
+    def metric(
+        key: str,
+        title: str,
+        unit: str,
+        better: Literal["lower", "higher"] | None,
+        value: Callable[[TrainedRun], float],
+        *,
+        digits: int,
+        tested: bool = False,
+    ) -> Metric:
+        return Metric(
             key=key,
             title=title,
             unit=unit,
@@ -206,11 +202,23 @@ def _training(runs: list[Run]) -> list[Figure]:
             source="each step of scalars.jsonl" + (", after the warm-up" if key in AFTER_WARMUP else ""),
             digits=digits,
         )
-        for key, title, unit, better, tested, value, digits in rows
+
+    spread = "gradient norm, 99th percentile over median"
+    return [
+        metric("grad_spread", spread, "ratio", "lower", gradient_spread, digits=3, tested=True),
+        metric("grad_median", "gradient norm before clipping, median", "L2", None, gradient_median, digits=3),
+        metric("clipped", "share of steps clipped", "share", "lower", clipped_share, digits=4),
+        metric("skipped", "steps that were not finite", "steps", "lower", skipped_steps, digits=0),
+        metric("tokens_per_second", "tokens per second, median", "tokens/s", "higher", speed, digits=0),
     ]
 
 
-def after_warmup(run: Run, values: Floats) -> Floats:
+def skipped_steps(run: TrainedRun) -> float:
+    """How many steps changed no weight, since they were not finite."""
+    return float(run.steps.skipped.sum())
+
+
+def after_warmup(run: TrainedRun, values: Floats) -> Floats:
     """`values`, one a step, of the steps after the warm-up; all if there are none."""
     after = values[run.steps.step > number(run.options.get("warmup_iters"))]
     return after if len(after) else values
@@ -220,26 +228,26 @@ def _finite(values: Floats) -> Floats:
     return values[np.isfinite(values)]
 
 
-def gradient_median(run: Run) -> float:
+def gradient_median(run: TrainedRun) -> float:
     """The median of the gradient's norm before clipping."""
     values = _finite(after_warmup(run, run.steps.grad_norm))
     return float(np.median(values)) if len(values) else math.nan
 
 
-def gradient_spread(run: Run) -> float:
+def gradient_spread(run: TrainedRun) -> float:
     """The 99th percentile of the gradient's norm over its median: 1 is calm, and spikes make it grow."""
     values = _finite(after_warmup(run, run.steps.grad_norm))
     return float(np.quantile(values, 0.99) / np.median(values)) if len(values) and np.median(values) else math.nan
 
 
-def clipped_share(run: Run) -> float:
+def clipped_share(run: TrainedRun) -> float:
     """The share of steps whose gradient was clipped."""
     limit = number(run.options.get("grad_clip"))
     values = after_warmup(run, run.steps.grad_norm)
     return float((values > limit).mean()) if limit else 0.0
 
 
-def speed(run: Run) -> float:
+def speed(run: TrainedRun) -> float:
     """The median of tokens per second over all ranks."""
     values = _finite(run.steps.tokens_per_second)
     return float(np.median(values)) if len(values) else math.nan
