@@ -5,6 +5,7 @@ Structures are described as msgspec structs or dataclasses. Nothing is converted
 
 import json
 import math
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
@@ -27,12 +28,19 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def typed(value: Any, kind: type[Kind], name: str = "") -> Kind:
     """`value` as an instance of `kind`. Raises Invalid, which says where in `name` something else was found."""
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, dec_hook=_other)
     except msgspec.ValidationError as error:
         message = str(error).replace("`", "").replace("$", name)
         raise Invalid(message) from None
     except OverflowError as error:  # a number of hundreds of digits, where a float was expected
         raise Invalid(f"{name}: {error}") from None
+
+
+def _other(kind: type, value: Any) -> Any:
+    """Types that JSON and TOML write as text."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 def parse_json(data: bytes, name: str) -> dict:

@@ -10,7 +10,7 @@ of both, not by the code that made C. Cost: sorting the pieces of both, about a 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,37 +19,35 @@ from bosrow.dataset.manifest import SPLITS
 from bosrow.dataset.provenance import Provenance
 from bosrow.errors import DataSetError
 
-Policy = Literal["crop", "crop-long-first", "keep", "stream"]
-
 
 @dataclass(frozen=True)
-class Arm:
-    """`folder` names the data set; `source` is the arm out of whose data set it is made (None: the corpus)."""
+class PlannedArm:
+    """An arm, the folder of its data set, and the arm out of whose data set that is made (None: the corpus)."""
 
     letter: str
     name: str
     folder: str
-    policy: Policy
+    policy: str
     source: str | None
 
 
 ARMS = {
     arm.letter: arm
     for arm in (
-        Arm("A", "stream", "stream", "stream", None),
-        Arm("B", "crop", "crop", "crop", "A"),
-        Arm("C", "stream of B's tokens", "stream_of_crop", "stream", "B"),
-        Arm("D", "keep", "keep", "keep", "A"),
-        Arm("E", "crop-long-first", "crop_long_first", "crop-long-first", "A"),
+        PlannedArm("A", "stream", "stream", "stream", None),
+        PlannedArm("B", "crop", "crop", "crop", "A"),
+        PlannedArm("C", "stream of B's tokens", "stream_of_crop", "stream", "B"),
+        PlannedArm("D", "keep", "keep", "keep", "A"),
+        PlannedArm("E", "crop-long-first", "crop_long_first", "crop-long-first", "A"),
     )
 }
 DEFAULT_ARMS = ("A", "B", "C", "D")
 BASE = ARMS["A"]
 
 
-def with_sources(letters: tuple[str, ...]) -> list[Arm]:
+def with_sources(letters: tuple[str, ...]) -> list[PlannedArm]:
     """The arms `letters` and those out of which they are made, each after its source."""
-    needed: dict[str, Arm] = {}
+    needed: dict[str, PlannedArm] = {}
 
     def add(letter: str) -> None:
         arm = ARMS[letter]
@@ -75,7 +73,7 @@ def covered(provenance: Provenance, split: str, file_numbers: dict[str, int]) ->
     names, files, rows = provenance.places()
     numbers = np.array([file_numbers.setdefault(name, len(file_numbers)) for name in names], np.uint32)
     parts = [_stretches(columns) for columns in (*provenance.columns(split), provenance.tail(split)[0])]
-    document, start, end = (np.concatenate([part[place] for part in parts]) for place in range(3))
+    document, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((start, document))
     document, start, end = document[order], start[order], end[order]
     found = np.empty(len(document), STRETCH)
@@ -84,12 +82,20 @@ def covered(provenance: Provenance, split: str, file_numbers: dict[str, int]) ->
     return np.sort(_joined(found), order=["file", "row", "start"])
 
 
-def _stretches(columns: dict[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[np.int64], ...]:
-    """(document, start, end) of pieces that hold tokens of a document; a lone added BOS holds none."""
+class _Stretches(NamedTuple):
+    """Arrays of one length: tokens [start, end) of a document each."""
+
+    document: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+
+
+def _stretches(columns: dict[str, npt.NDArray[Any]]) -> _Stretches:
+    """The stretches of pieces that hold tokens of a document; a lone added BOS holds none."""
     document, start = columns["document"].astype(np.int64), columns["offset"].astype(np.int64)
     end = start + columns["length"].astype(np.int64) - columns["added_bos"].astype(np.int64)
     holds = end > start
-    return document[holds], start[holds], end[holds]
+    return _Stretches(document[holds], start[holds], end[holds])
 
 
 def _joined(stretches: npt.NDArray[np.void]) -> npt.NDArray[np.void]:

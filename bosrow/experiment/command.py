@@ -27,12 +27,14 @@ from bosrow.evals.command import evaluate_checkpoints
 from bosrow.evals.eval_options import EvalOptions
 from bosrow.experiment.ab_options import AbOptions
 from bosrow.experiment.arms import ARMS, BASE, require_same_tokens, with_sources
+from bosrow.experiment.experiment_file import JOB, read_experiment
 from bosrow.experiment.plan import arms_table, print_plan
-from bosrow.experiment.spec import JOB, NOISE_ARM, Experiment, PlannedRun, read_experiment
+from bosrow.experiment.spec import NOISE_ARM, Experiment, PlannedRun
 from bosrow.files import read_untrusted, replace_file
 from bosrow.flags import as_arguments
 from bosrow.lock import folder_lock
 from bosrow.prepare.command import prepare
+from bosrow.report.then_and_now import Change, then_and_now
 from bosrow.strict_json import parse_json
 from bosrow.train.loop import train
 
@@ -72,16 +74,15 @@ def _require_same(experiment: Experiment) -> None:
     path, here = experiment.out_dir / STATE, experiment.matched()
     if path.exists():
         there = parse_json(read_untrusted(path), str(path))
-        different = [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]
-        if different:
-            width = max(map(len, different))
-            lines = [
-                f"  {name:<{width}}  {there.get(name, 'not given')}  ->  {here.get(name, 'not given')}"
-                for name in different
-            ]
+        found = [
+            Change(name, there.get(name, "not given"), here.get(name, "not given"))
+            for name in sorted(here.keys() | there.keys())
+            if here.get(name) != there.get(name)
+        ]
+        if found:
             raise UserError(
-                "\n".join([f"{experiment.out_dir} holds an experiment that differs from this file:", *lines])
-                + "\nPut the former values back to go on with it, or name another out_dir"
+                f"{experiment.out_dir} holds an experiment that differs from this file (then -> now):\n"
+                f"{then_and_now(found)}\nPut the former values back to go on with it, or name another out_dir"
             )
     replace_file(path, json.dumps(here, indent=1).encode() + b"\n")
 

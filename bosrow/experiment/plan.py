@@ -3,13 +3,12 @@
 Promise: nothing is made or changed. What is not known before the data are prepared is said to be unknown.
 """
 
-import math
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bosrow.compare.statistics import noncentrality
+from bosrow.compare.statistics import detectable_difference
 from bosrow.dataset.batch_plan import plan_batch
 from bosrow.dataset.manifest import META, Manifest, read_manifest
 from bosrow.experiment.arms import ARMS, BASE, with_sources
@@ -18,15 +17,6 @@ from bosrow.model.gpt2 import ModelConfig
 from bosrow.tokenizers.by_name import open_tokenizer
 
 STORED_BYTES_A_PARAMETER = 12  # float32 weights and AdamW's two moments
-
-
-def detectable_difference(deviation: float, seeds: int) -> float:
-    """The difference between two arms of `seeds` runs that a two-sided 5% t-test finds in 80% of cases.
-
-    >>> round(detectable_difference(0.0013, 4), 5)
-    0.00313
-    """
-    return noncentrality(2 * seeds - 2) * deviation * math.sqrt(2 / seeds)
 
 
 def print_plan(experiment: Experiment, console: Console) -> None:
@@ -40,7 +30,7 @@ def print_plan(experiment: Experiment, console: Console) -> None:
         n_head=options.n_head,
         n_layer=options.n_layer,
     )
-    plan_batch(
+    step = plan_batch(
         total_batch_tokens=options.total_batch_tokens,
         micro_batch_size=options.micro_batch_size,
         seq_len=options.seq_len,
@@ -60,6 +50,7 @@ def print_plan(experiment: Experiment, console: Console) -> None:
         f"positions, {model.vocab_size:,} words, {model.parameters:,} parameters",
         "each run": f"{options.max_train_steps:,} steps x {options.total_batch_tokens:,} tokens = {tokens:,} tokens; "
         f"in all {len(runs) * tokens:,}",
+        "each step": f"{step.grad_accum_steps:,} micro batches of {step.micro_batch_size:,} rows, on one GPU",
         "detectable": f"{detectable:.5f} bits per byte between two arms (80% power, 5% level), if seeds scatter by "
         f"{deviation:.5f}",
         "evaluated": f"{experiment.evaluation['tasks']} on the last checkpoint of each run",

@@ -41,12 +41,13 @@ def log_ticks(low: float, high: float) -> list[float]:
 def tick_texts(values: list[float]) -> list[str]:
     """The values with as many digits as tell them apart; thousands as k, millions as M, billions as G.
 
-    >>> tick_texts([0.0, 0.25, 0.5]), tick_texts([0.0, 5000.0, 10000.0])
-    (['0', '0.25', '0.5'], ['0', '5k', '10k'])
+    >>> tick_texts([0.0, 0.25, 0.5]), tick_texts([0.0, 5000.0, 10000.0]), tick_texts([500.0, 750.0, 1000.0])
+    (['0', '0.25', '0.5'], ['0', '5k', '10k'], ['500', '750', '1000'])
     """
     largest = max((abs(value) for value in values), default=0)
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if largest >= 5 * unit:
+        short = all(round(value / unit, 1) == value / unit for value in values)
+        if largest >= 5 * unit or (short and largest >= 1.5 * unit):
             return [f"{value / unit:g}{name}" if value else "0" for value in values]
     return [f"{value:g}" for value in values]
 

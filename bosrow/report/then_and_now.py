@@ -12,9 +12,9 @@ class Change(NamedTuple):
     now: Any
 
 
-def changes(then: dict[str, Any], now: dict[str, Any], missing: Any = None) -> list[Change]:
-    """The names of `now` whose values differ; `missing` stands for a value that was not there."""
-    return [Change(name, then.get(name, missing), now[name]) for name in now if then.get(name, missing) != now[name]]
+def changes(then: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """The names of `now` whose values differ from those of `then`."""
+    return [Change(name, then.get(name), now[name]) for name in now if then.get(name) != now[name]]
 
 
 def then_and_now(found: Iterable[Change]) -> str:

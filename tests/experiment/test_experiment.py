@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from bosrow.cli import main
+from bosrow.compare.statistics import detectable_difference
 from bosrow.errors import OptionError
-from bosrow.experiment.plan import detectable_difference
-from bosrow.experiment.spec import read_experiment
+from bosrow.experiment.experiment_file import read_experiment
 from bosrow.flags import as_arguments, parse
 from bosrow.train.train_options import TrainOptions
 
@@ -95,6 +95,14 @@ def test_only_what_is_data_may_differ_between_arms(tmp_path):
         ("", "[evaluation]\ntasks = 'bits_per_byte,ros'\n", r"--tasks has 'ros'"),
         ("", "[evaluation]\nblimp_data = 'nowhere'\n", r"blimp_data is 'nowhere', and there is no such file"),
         ("data = 3\n", None, r"data is 3; a table \[data\] is required"),
+        ("arm = 3\n", "", r"arm is 3; a table \[arm\] is required"),
+        ("arm = {B = 3}\n", "", r"arm\.B is 3; a table \[arm\.B\] is required"),
+        ("seeds = [1, 'two', 3]\n", "", r"seeds is \[1, 'two', 3\]; a list of whole numbers is required"),
+        ("seeds = [1.0, 2.0, 3.0]\n", "", r"a list of whole numbers is required"),
+        ("out_dir_ = 3\n", "", r"the top has no key 'out_dir_'; the nearest is 'out_dir'"),
+        ("name = 3\n", "", r"name is 3; a text is required"),
+        ("", "[evaluation]\nblimp_data = 3\n", r"\[evaluation\] blimp_data is 3; a path as text is required"),
+        ("", "warmup_iters = true\n", r"warmup_iters is True; a whole number is required"),
         ("command = 'srun bosrow'\n", "", r"it must hold \{bosrow\} once"),
         ("command = 'srun \"{bosrow}'\n", "", r"command cannot be split into words"),
         ("seeds = [1, 2,, 3]\n", "", r"is not valid TOML"),
