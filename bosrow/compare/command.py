@@ -38,8 +38,8 @@ def compare_runs(options: CompareOptions) -> None:
 def report_of(result: ComparisonResult) -> Report:
     """The report on a comparison, for a page and for Markdown."""
     names = ""
-    if result.comparisons:
-        names = f": {result.comparisons[0].treatment} against {result.comparisons[0].control}"
+    if result.pairs:
+        names = f": {result.pairs[0].treatment} against {result.pairs[0].control}"
     runs = sum(len(arm.seeds) + len(arm.noise_seeds) for arm in result.arms)
     return Report(
         title=f"Comparison of training runs{names}",
@@ -81,6 +81,6 @@ def summary(result: ComparisonResult, out: Path) -> list[str]:
     lines += [f"  inconclusive by rule: {reason}" for reason in result.reasons]
     lines.append(result.to_decide.text)
     lines += result.caveats
-    lines += [f"differs: {one.knob}" for one in result.knobs.different]
+    lines += [f"differs: {one.name}" for one in result.settings.different]
     lines += [f"{run.name}: {'; '.join(run.ailments)}" for run in result.runs if run.ailments]
     return [*lines, f"report: {out / 'report.html'}"]

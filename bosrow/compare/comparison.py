@@ -62,12 +62,12 @@ def comparison_of(
         **msgspec.structs.asdict(judgement),
         schema=1,
         bosrow_version=__version__,
-        comparisons=compared,
-        figures=[_metric(metric, arms) for metric in metrics],
+        pairs=compared,
+        metrics=[_metric(metric, arms) for metric in metrics],
         arms=described,
         runs=[_run(run, arm, members, metrics) for arm in arms for members in (arm.runs, arm.noise) for run in members],
         noise_floor=noise_floor(arms, pairs, metrics[0]),
-        knobs=settings_of(runs, different),
+        settings=settings_of(runs, different),
         curves=curves_of(arms, pairs, runs),
         equal_tokens=equal_tokens(pairs),
         equal_documents=equal_documents(pairs, data),
@@ -82,7 +82,7 @@ def _pair(pair: Pair, metrics: list[Metric]) -> PairResult:
         control=pair.control.label,
         treatment=pair.treatment.label,
         question=pair.question,
-        figures={
+        metrics={
             metric.key: _difference(pair, metric)
             for metric in metrics
             if metric.of(pair.control.runs) and metric.of(pair.treatment.runs)
@@ -141,17 +141,17 @@ def _adjusted(pairs: list[PairResult], metrics: list[Metric]) -> list[PairResult
     family = [
         (place, key)
         for place, pair in enumerate(pairs)
-        for key in pair.figures
+        for key in pair.metrics
         if key in tested and not (place == 0 and key == PRIMARY)
     ]
-    p_values = [pairs[place].figures[key].p_value for place, key in family]
+    p_values = [pairs[place].metrics[key].p_value for place, key in family]
     adjusted = statistics.holm(np.array(p_values, np.float64)).tolist() if family else []
-    figures = [dict(pair.figures) for pair in pairs]
+    by_pair = [dict(pair.metrics) for pair in pairs]
     for (place, key), p in zip(family, adjusted, strict=True):
-        found = figures[place][key]
+        found = by_pair[place][key]
         finding = _finding(found, p, lower_is_better=tested[key].better == "lower")
-        figures[place][key] = msgspec.structs.replace(found, p_holm=p, finding=finding)
-    return [msgspec.structs.replace(pair, figures=own) for pair, own in zip(pairs, figures, strict=True)]
+        by_pair[place][key] = msgspec.structs.replace(found, p_holm=p, finding=finding)
+    return [msgspec.structs.replace(pair, metrics=own) for pair, own in zip(pairs, by_pair, strict=True)]
 
 
 def _finding(found: DifferenceOfMetric, p: float, *, lower_is_better: bool) -> Finding:
@@ -232,5 +232,5 @@ def _run(run: TrainedRun, arm: Arm, members: tuple[TrainedRun, ...], metrics: li
         step=run.last_step,
         tokens=run.last_step * run.tokens_per_step,
         ailments=ailments(run, members, metrics[0]),
-        figures={metric.key: metric.values.get(str(run.path)) for metric in metrics},
+        metrics={metric.key: metric.values.get(str(run.path)) for metric in metrics},
     )

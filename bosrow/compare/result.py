@@ -130,7 +130,7 @@ class PairResult(_Part, frozen=True, kw_only=True):
     control: str
     treatment: str
     question: str
-    figures: dict[str, DifferenceOfMetric]
+    metrics: dict[str, DifferenceOfMetric] = msgspec.field(name="figures")
 
     @property
     def names(self) -> str:
@@ -204,7 +204,7 @@ class RunResult(_Part, frozen=True, kw_only=True):
     step: int
     tokens: int
     ailments: list[str]
-    figures: dict[str, Number]
+    metrics: dict[str, Number] = msgspec.field(name="figures")
 
 
 class NoiseFloor(_MayHoldDifference, frozen=True, kw_only=True):
@@ -220,12 +220,12 @@ class NoiseFloor(_MayHoldDifference, frozen=True, kw_only=True):
 class DifferingSetting(_Part, frozen=True, kw_only=True):
     """A setting that runs do not share: each value, as text, with who has it."""
 
-    knob: str
+    name: str = msgspec.field(name="knob")
     decisive: bool
     values: dict[str, list[str]]
 
     def __str__(self) -> str:
-        return f"{self.knob}: {self.told}"
+        return f"{self.name}: {self.told}"
 
     @property
     def told(self) -> str:
@@ -340,12 +340,12 @@ class ComparisonResult(Judgement, frozen=True, kw_only=True):
 
     schema: int
     bosrow_version: str
-    comparisons: list[PairResult]
-    figures: list[MetricResult]
+    pairs: list[PairResult] = msgspec.field(name="comparisons")
+    metrics: list[MetricResult] = msgspec.field(name="figures")
     arms: list[ArmResult]
     runs: list[RunResult]
     noise_floor: NoiseFloor
-    knobs: SettingsOfRuns
+    settings: SettingsOfRuns = msgspec.field(name="knobs")
     curves: Curves
     equal_tokens: list[AtEqualTokens]
     equal_documents: list[AtEqualDocuments]
@@ -359,7 +359,7 @@ class ComparisonResult(Judgement, frozen=True, kw_only=True):
 
     def metric(self, key: str) -> MetricResult:
         """The metric `key`, which must be there."""
-        return next(metric for metric in self.figures if metric.key == key)
+        return next(metric for metric in self.metrics if metric.key == key)
 
 
 def as_json(result: ComparisonResult) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _caveats(
     """What a reader of the verdict should know in the same breath."""
     caveats = []
     if difference is not None and measured != "inconclusive":
-        items = compared[0].figures[PRIMARY].over_items
+        items = compared[0].metrics[PRIMARY].over_items
         if items is not None and _holds_zero(items.low, items.high):
             caveats.append(
                 f"Over the {items.items:,} held-out documents the interval holds zero: others could turn the sign."
@@ -110,9 +110,9 @@ def _caveats(
     again = noise.difference.effect if noise.difference else None
     if difference is not None and again is not None and abs(again) >= abs(difference.effect):
         caveats.append("Two groups of seeds of one arm (A/A) differed by as much or more.")
-    shown = [setting.knob for setting in different if not setting.decisive]
+    shown = [setting.name for setting in different if not setting.decisive]
     if shown:
-        caveats.append(f"The runs also differ in {', '.join(shown)}: see the matched knobs.")
+        caveats.append(f"The runs also differ in {', '.join(shown)}: see the matched settings.")
     return caveats
 
 
@@ -157,7 +157,7 @@ def _primary_result(pairs: list[Pair], compared: list[PairResult], primary: Metr
     )
     if not pairs:
         return named
-    found = compared[0].figures.get(PRIMARY)
+    found = compared[0].metrics.get(PRIMARY)
     control = statistics.estimate(primary.of(pairs[0].control.runs)).mean
     relative = found.effect / control if found and found.effect is not None and control else None
     labels = {"control": pairs[0].control.label, "treatment": pairs[0].treatment.label}

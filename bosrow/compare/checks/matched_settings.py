@@ -37,16 +37,16 @@ def differing_settings(arms: list[Arm]) -> list[DifferingSetting]:
     return [one for one in found if one is not None]
 
 
-def _differing(knob: str, decisive: bool, values: list[tuple[str, Any]]) -> DifferingSetting | None:
+def _differing(name: str, decisive: bool, values: list[tuple[str, Any]]) -> DifferingSetting | None:
     who: dict[str, list[str]] = {}
-    for name, value in values:
-        who.setdefault(json.dumps(value), []).append(name)
-    return DifferingSetting(knob=knob, decisive=decisive, values=who) if len(who) > 1 else None
+    for run, value in values:
+        who.setdefault(json.dumps(value), []).append(run)
+    return DifferingSetting(name=name, decisive=decisive, values=who) if len(who) > 1 else None
 
 
 def settings_of(runs: list[TrainedRun], different: list[DifferingSetting]) -> SettingsOfRuns:
     """What was held equal, as the first run has it, and what was not."""
-    names = {one.knob for one in different}
+    names = {one.name for one in different}
     same = {name: value for name, value in _settings(runs[0]).items() if name not in names}
     return SettingsOfRuns(same=same, different=different)
 

@@ -1,4 +1,4 @@
-"""What stands behind the results of a report: the noise floor, the arms' data, the runs and the matched knobs."""
+"""What stands behind the results of a report: the noise floor, the arms' data, the runs and the matched settings."""
 
 from typing import Any
 
@@ -98,8 +98,8 @@ def runs(result: ComparisonResult) -> list[Block]:
                 Cell(f"{run.arm}{group}"),
                 Cell(str(run.seed)),
                 Cell(f"{run.step:,}"),
-                Cell(decimal(run.figures.get(PRIMARY), 5)),
-                Cell(decimal(run.figures.get("train_loss"), 4)),
+                Cell(decimal(run.metrics.get(PRIMARY), 5)),
+                Cell(decimal(run.metrics.get("train_loss"), 4)),
                 Cell(ill or "ended well", "bad" if ill else "dim"),
             ]
         )
@@ -107,14 +107,14 @@ def runs(result: ComparisonResult) -> list[Block]:
     return [TableBlock("", columns, rows, text_columns=2)]
 
 
-def knobs(result: ComparisonResult) -> list[Block]:
+def settings(result: ComparisonResult) -> list[Block]:
     """What differs, and what is the same in all runs."""
     blocks: list[Block] = []
-    for one in result.knobs.different:
+    for one in result.settings.different:
         kind = "makes any verdict inconclusive" if one.decisive else "not in what is trained"
-        blocks.append(TextBlock(f"Differs: {one.knob} ({kind}): {one.told}.", "bad"))
-    rows = [[Cell(name), Cell(_value(value))] for name, value in result.knobs.same.items()]
-    return [*blocks, TableBlock("The same in all runs", ["knob", "value"], rows, text_columns=2)]
+        blocks.append(TextBlock(f"Differs: {one.name} ({kind}): {one.told}.", "bad"))
+    rows = [[Cell(name), Cell(_value(value))] for name, value in result.settings.same.items()]
+    return [*blocks, TableBlock("The same in all runs", ["setting", "value"], rows, text_columns=2)]
 
 
 def _value(value: Any) -> str:

@@ -49,13 +49,13 @@ def _gaps(result: ComparisonResult, gaps: list[GapCurve]) -> list[ChartSeries]:
 def seed_chart(result: ComparisonResult) -> list[Chart]:
     """Each seed's primary metric, and the mean with its interval."""
     colours = _colours(result)
-    primary = result.figures[0]
+    primary = result.metrics[0]
     series: list[ChartSeries] = []
     labels: list[str] = []
     for label, found in primary.arms.items():
         if found.mean is None:
             continue
-        seeds = [run.figures.get(PRIMARY) for run in result.runs if run.arm == label and run.group == "main"]
+        seeds = [run.metrics.get(PRIMARY) for run in result.runs if run.arm == label and run.group == "main"]
         finite = [value for value in seeds if value is not None]
         place = float(len(labels))
         series.append(ChartSeries("seed", colours[label], finite, [place] * len(finite)))
@@ -105,7 +105,7 @@ def plan_chart(result: ComparisonResult) -> list[Chart]:
     power = result.to_decide
     if not power.plan or power.deviation is None:
         return []
-    main = result.comparisons[0].figures.get(PRIMARY) if result.comparisons else None
+    main = result.pairs[0].metrics.get(PRIMARY) if result.pairs else None
     series = ChartSeries(
         "found in 80% of cases",
         len(result.arms) % COLOURS,
@@ -206,7 +206,7 @@ def benchmark_charts(result: ComparisonResult) -> list[Chart]:
     for setting in ("with BOS", "without BOS"):
         metrics = [
             metric
-            for metric in result.figures
+            for metric in result.metrics
             if metric.unit == "share right" and metric.title.endswith(f", {setting}")
         ]
         series = []

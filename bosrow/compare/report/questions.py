@@ -8,22 +8,20 @@ from bosrow.report.numbers import decimal, interval, signed
 
 def questions(result: ComparisonResult) -> list[Question]:
     """The questions with their answers, each a sentence."""
-    if not result.comparisons:
+    if not result.pairs:
         return []
     return [
         Question(question="Is there a gain at matched compute?", answers=_gain(result)),
         Question(question="Is optimization as stable?", answers=_stability(result)),
         Question(question="Does it cost throughput?", answers=_throughput(result)),
-        Question(
-            question="Is the gain explained by the data that was discarded?", answers=_selection(result.comparisons)
-        ),
+        Question(question="Is the gain explained by the data that was discarded?", answers=_selection(result.pairs)),
     ]
 
 
 def _gain(result: ComparisonResult) -> list[str]:
-    main = result.comparisons[0]
+    main = result.pairs[0]
     answers = [result.sentence]
-    primary = main.figures.get(PRIMARY)
+    primary = main.metrics.get(PRIMARY)
     items = primary.over_items if primary else None
     if items is not None:
         crosses = items.low is not None and items.high is not None and items.low <= 0 <= items.high
@@ -46,9 +44,9 @@ def _gain(result: ComparisonResult) -> list[str]:
 def _further_findings(result: ComparisonResult, main: PairResult) -> list[str]:
     """What the tests of the verdict's pair found, but for the primary one; nothing if there were none."""
     found = [
-        (main.figures[metric.key].finding, metric.title)
-        for metric in result.figures
-        if metric.key in main.figures and main.figures[metric.key].finding
+        (main.metrics[metric.key].finding, metric.title)
+        for metric in result.metrics
+        if metric.key in main.metrics and main.metrics[metric.key].finding
     ]
     if not found:
         return []
@@ -59,13 +57,13 @@ def _further_findings(result: ComparisonResult, main: PairResult) -> list[str]:
 
 
 def _stability(result: ComparisonResult) -> list[str]:
-    main = result.comparisons[0]
+    main = result.pairs[0]
     answers = []
     for key, what in (
         ("grad_spread", "99th percentile of the gradient's norm over its median"),
         ("clipped", "share of steps clipped"),
     ):
-        found = main.figures.get(key)
+        found = main.metrics.get(key)
         if found is not None:
             arms = result.metric(key).arms
             means = [f"{decimal(arms[label].mean, 3)} in {label}" for label in (main.treatment, main.control)]
@@ -80,10 +78,10 @@ def _stability(result: ComparisonResult) -> list[str]:
 
 
 def _throughput(result: ComparisonResult) -> list[str]:
-    main = result.comparisons[0]
+    main = result.pairs[0]
     arms = result.metric("tokens_per_second").arms
     treatment, control = arms[main.treatment].mean, arms[main.control].mean
-    found = main.figures.get("tokens_per_second")
+    found = main.metrics.get("tokens_per_second")
     if found is None or treatment is None or not control:
         return ["No speed was recorded."]
     return [
@@ -107,11 +105,11 @@ def _selection(pairs: list[PairResult]) -> list[str]:
     alone, selected = by_question.get("alignment alone"), by_question.get("selection alone")
     if alone is None or selected is None:
         return ["Not answered: it takes arm C, stream rows of exactly the tokens that B kept ('bosrow ab' makes it)."]
-    aligned: DifferenceOfMetric | None = alone.figures.get(PRIMARY)
-    chosen = selected.figures.get(PRIMARY)
+    aligned: DifferenceOfMetric | None = alone.metrics.get(PRIMARY)
+    chosen = selected.metrics.get(PRIMARY)
     if aligned is None or chosen is None:
         return ["Not answered: the primary figure of arm C is missing."]
-    total = pairs[0].figures[PRIMARY].effect
+    total = pairs[0].metrics[PRIMARY].effect
     return [
         f"B against C, the same tokens with and without alignment: {interval(aligned, 5)} bits per byte; "
         f"{WHAT_ALIGNMENT_DOES[str(aligned.finding)]}.",

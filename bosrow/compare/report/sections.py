@@ -30,7 +30,7 @@ def sections(result: ComparisonResult) -> list[Section]:
         Section("Noise floor", background.noise_floor(result)),
         Section("The arms and their data", background.arms(result)),
         Section("The runs", background.runs(result)),
-        Section("Matched knobs", background.knobs(result)),
+        Section("Matched settings", background.settings(result)),
         Section("Known confounds", [ListBlock(result.confounds)]),
         Section("How this was computed", [ListBlock(METHODS)]),
     ]
@@ -60,7 +60,7 @@ def _mean(found: MeanOfArm, digits: int) -> str:
 
 
 def _primary(result: ComparisonResult) -> list[Block]:
-    primary = result.figures[0]
+    primary = result.metrics[0]
     rows = [
         [
             Cell(label),
@@ -79,8 +79,8 @@ def _primary(result: ComparisonResult) -> list[Block]:
             rows,
         ),
     ]
-    main = result.comparisons[0] if result.comparisons else None
-    found = main.figures.get(PRIMARY) if main else None
+    main = result.pairs[0] if result.pairs else None
+    found = main.metrics.get(PRIMARY) if main else None
     if main is not None and found is not None:
         title = f"{main.names}, bits per byte (negative is better)"
         blocks.append(TableBlock(title, ["", "difference [95% interval]", "from"], _primary_differences(found)))
@@ -133,7 +133,7 @@ def _means(metric: MetricResult, labels: list[str], digits: int) -> list[Cell]:
 
 def _figures(result: ComparisonResult) -> list[Block]:
     labels = [arm.label for arm in result.compared_arms]
-    metrics = _in_order_of_protocol(result.figures)
+    metrics = _in_order_of_protocol(result.metrics)
     rows = [
         [Cell(metric.title), *_means(metric, labels, metric.digits), Cell(_stands_for(metric), "dim")]
         for metric in metrics
@@ -145,17 +145,17 @@ def _figures(result: ComparisonResult) -> list[Block]:
         TextBlock(f"{metric.title}: {metric.warning}.", "bad") for metric in metrics if metric.warning
     ]
     blocks.append(TableBlock("", ["figure", *labels, "from"], rows, note))
-    if result.comparisons:
+    if result.pairs:
         blocks.append(_differences(result, metrics))
     return blocks
 
 
 def _differences(result: ComparisonResult, metrics: list[MetricResult]) -> TableBlock:
     """The verdict's pair in all metrics."""
-    main = result.comparisons[0]
+    main = result.pairs[0]
     rows = []
     for metric in metrics:
-        found = main.figures.get(metric.key)
+        found = main.metrics.get(metric.key)
         if found is not None:
             primary = metric.key == PRIMARY
             rows.append(
@@ -186,11 +186,11 @@ def _p(value: float | None) -> str:
 
 
 def _pairs(result: ComparisonResult) -> list[Block]:
-    tested = [metric for metric in _in_order_of_protocol(result.figures) if metric.tested]
+    tested = [metric for metric in _in_order_of_protocol(result.metrics) if metric.tested]
     rows = []
-    for pair in result.comparisons[1:]:
+    for pair in result.pairs[1:]:
         for metric in tested:
-            found = pair.figures.get(metric.key)
+            found = pair.metrics.get(metric.key)
             if found is None or (metric.key != PRIMARY and found.finding not in ("better", "worse")):
                 continue
             rows.append(
@@ -224,7 +224,7 @@ def _equal_tokens(result: ComparisonResult) -> list[Block]:
         ]
         for row in result.equal_tokens
     ]
-    main = result.comparisons[0]
+    main = result.pairs[0]
     columns = ["step", "tokens predicted", main.control, main.treatment, "difference [95% interval]"]
     return [TableBlock("At equal tokens: bits per byte during training", columns, rows)]
 
@@ -256,7 +256,7 @@ def _two_by_two(result: ComparisonResult) -> list[Block]:
     labels = [arm.label for arm in result.compared_arms]
     rows = [
         [Cell(metric.title), *_means(metric, labels, 4), Cell(_stands_for(metric), "dim")]
-        for metric in result.figures
+        for metric in result.metrics
         if metric.key.startswith("rows.")
     ]
     note = "Nats a token, mean ± half of the 95% interval over seeds. Read along a line: the same rows, another model."
@@ -265,7 +265,7 @@ def _two_by_two(result: ComparisonResult) -> list[Block]:
 
 def _benchmarks(result: ComparisonResult) -> list[Block]:
     by_measure: dict[str, dict[str, MetricResult]] = {}
-    for metric in result.figures:
+    for metric in result.metrics:
         if metric.unit == "share right":
             measure, _, setting = metric.title.rpartition(", ")
             by_measure.setdefault(measure, {})[setting] = metric
@@ -292,7 +292,7 @@ def _over_items(found: OverItems | None, digits: int) -> str:
 
 def headline(result: ComparisonResult) -> str:
     """The effect in one line, for the verdict's box: absolute, and relative to the control."""
-    main = result.comparisons[0].figures.get(PRIMARY) if result.comparisons else None
+    main = result.pairs[0].metrics.get(PRIMARY) if result.pairs else None
     if main is None or main.effect is None:
         return "no difference was measured"
     relative = result.primary.relative
