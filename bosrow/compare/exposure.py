@@ -1,9 +1,9 @@
 """What an arm's data set holds, and how much of it a run has seen, by arithmetic over the order of training.
 
 Promise: exact. A run's seed says at which step each row was first read, the provenance says which documents and
-tokens it holds; no log of the training is read. Nothing is said where the data directory is gone, holds another data
-set by now, or was prepared without provenance. Cost: one pass over the provenance of an arm, about a microsecond a
-piece and seed.
+tokens it holds; no log of the training is read. Nothing is said where the data directory is gone, now holds
+another data set, or was prepared without provenance. Cost: one pass over the provenance of an arm, about a
+microsecond a piece and seed.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Seen:
-    """Index k of an array: what the first k steps have shown. `documents` in whole or in part; `tokens` each once."""
+    """Counts of what the first k steps have read, at index k. `documents` in whole or in part; `tokens` each once."""
 
     documents: Integers
     tokens: Integers
@@ -97,7 +97,7 @@ def _seen(provenance: Provenance, runs: tuple[TrainedRun, ...]) -> list[Seen]:
 
 
 def _targets(columns: dict[str, npt.NDArray[Any]]) -> Integers:
-    """Of each piece, how many tokens of the corpus it has training predict: not the row's first, not an added BOS."""
+    """How many tokens of the corpus each piece makes training predict: not the row's first, not an added BOS."""
     first = columns["column"] == 0
     return columns["length"].astype(np.int64) - (first | columns["added_bos"])
 

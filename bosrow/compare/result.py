@@ -58,7 +58,7 @@ class OverItems(_Part, frozen=True, kw_only=True):
 
     @property
     def effect(self) -> Number:
-        """The name that a difference's value has elsewhere."""
+        """The value, by the name that all differences have for it."""
         return self.value
 
 
@@ -72,7 +72,7 @@ class DifferenceOfMetric(DifferenceOfArms, frozen=True, kw_only=True):
 
 
 class _MayHoldDifference(_Part, frozen=True, kw_only=True):
-    """The fields of a difference, all of them or none."""
+    """Something that has all fields of a difference, or none of them."""
 
     effect: Number | UnsetType = UNSET
     low: Number | UnsetType = UNSET

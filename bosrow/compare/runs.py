@@ -285,6 +285,6 @@ def numbers(value: Any) -> Floats:
 
 
 def number(value: Any) -> float:
-    """`value` as a float; NaN for null, for whatever is no number, and for what no measurement is as large as."""
+    """`value` as a float; NaN for null, for anything but a number, and for one too large to be measured."""
     known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
     return float(value) if known else math.nan

@@ -67,7 +67,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its 95% bootstrap interval over `items`."""
+    """A value and its 95% bootstrap interval over `items`."""
 
     value: float
     low: float
@@ -217,10 +217,10 @@ def steps_needed(steps: npt.ArrayLike, gaps: npt.ArrayLike, detectable: float) -
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """Adjusted p-values over the last axis: below 5% each, with at most 5% of families holding a false one.
+    """Adjusted p-values over the last axis: whoever takes those below 5% for findings errs in at most 5% of families.
 
-    Holm 1979, "A simple sequentially rejective multiple test procedure". NaN, a test that could not be made, does
-    not count.
+    Holm 1979, "A simple sequentially rejective multiple test procedure". A NaN stands for a test that could not be made
+    and does not count.
 
     >>> holm([0.01, 0.04, 0.03]).round(6).tolist()
     [0.03, 0.06, 0.06]

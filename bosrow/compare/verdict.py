@@ -200,7 +200,7 @@ def to_decide(
 def _advice(seeds: int | None, steps: int | None) -> str:
     if seeds is None:
         advice = (
-            "A difference as small as the one seen would take more than 10,000 seeds an arm: it is none in practice."
+            "A difference as small as the one seen would take more than 10,000 seeds an arm: in practice there is none."
         )
     else:
         advice = f"If the difference seen is the true one, {seeds:,} seeds an arm find it in 80% of cases."

@@ -66,7 +66,7 @@ STRETCH = np.dtype([("file", "<u4"), ("row", "<u8"), ("start", "<u4"), ("end", "
 
 
 def covered(provenance: Provenance, split: str, file_numbers: dict[str, int]) -> npt.NDArray[np.void]:
-    """What rows and tail of a split hold: STRETCH records in order, those that touch or overlap made one.
+    """What the rows and the tail of a split hold: STRETCH records in order, merged where they touch or overlap.
 
     `file_numbers` gives each name of a source file its number; new names are added.
     """
@@ -99,7 +99,7 @@ def _stretches(columns: dict[str, npt.NDArray[Any]]) -> _Stretches:
 
 
 def _joined(stretches: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """Stretches, sorted by document and start, with those of a document made one where no token lies between."""
+    """Stretches, sorted by document and start, merged where no token of the document lies between two."""
     if not len(stretches):
         return stretches
     new_document = np.concatenate(([True], np.diff(stretches["file"].astype(np.int64)) != 0))

@@ -70,7 +70,7 @@ def _signals_as_ctrl_c() -> Iterator[None]:
 
 
 def _require_same(experiment: Experiment) -> None:
-    """Note what the figures depend on, or raise UserError if it is not what an earlier command noted."""
+    """Write down all that a figure depends on. Raises UserError if an earlier command wrote something else."""
     path, here = experiment.out_dir / STATE, experiment.matched()
     if path.exists():
         there = parse_json(read_untrusted(path), str(path))
@@ -125,7 +125,7 @@ class _Conductor:
         rows = tuple(dict.fromkeys((experiment.data_dir(packed), experiment.data_dir(BASE))))
         rows = tuple(path for path in rows if read_manifest(path).rows_of("val"))
         runs = experiment.runs()
-        self._load_benchmarks(experiment.eval_options(runs[0], experiment.run_dir(runs[0]), rows))
+        self._require_benchmarks(experiment.eval_options(runs[0], experiment.run_dir(runs[0]), rows))
         seconds: list[float] = []
         for number, run in enumerate(runs, 1):
             folder = experiment.run_dir(run)
@@ -146,8 +146,8 @@ class _Conductor:
             self._job("eval", evaluate_checkpoints, evaluation)
             seconds.append(time.monotonic() - began)
 
-    def _load_benchmarks(self, options: EvalOptions) -> None:
-        """Items that are not there are missed now, not when the first run has been trained."""
+    def _require_benchmarks(self, options: EvalOptions) -> None:
+        """Load each benchmark once: missing items are found before the first run is trained, not after it."""
         for task in options.task_names:
             if task not in ("bits_per_byte", "rows"):
                 load(task, options)

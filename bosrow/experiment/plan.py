@@ -64,7 +64,7 @@ def print_plan(experiment: Experiment, console: Console) -> None:
 
 
 def arms_table(experiment: Experiment) -> Table:
-    """The arms, and where their data are prepared how many tokens these hold and how often a run reads them."""
+    """The arms; of prepared data also how many tokens they hold and how often a run reads them."""
     options = experiment.train_options(experiment.runs()[0])
     tokens = options.max_train_steps * options.total_batch_tokens
     table = Table(box=None, pad_edge=False, padding=(0, 2))

@@ -30,7 +30,7 @@ class PlannedRun:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The run's name for people."""
         again = " again (A/A)" if self.group == NOISE_ARM else ""
         return f"{self.arm.letter} {self.arm.name}{again}, seed {self.seed}"
 

@@ -135,7 +135,7 @@ def length_bins(found: Survey) -> list[LengthBin]:
 
 
 def small_numbers(counts: npt.NDArray[np.int64]) -> list[tuple[str, int]]:
-    """A histogram of small numbers, as (label, count): counts[n] things have n. The last bin may hold the rest.
+    """A histogram of small numbers, as (label, count): of n there are counts[n]. The last bin may hold the rest.
 
     >>> small_numbers(np.array([0, 5, 2]))
     [('1', 5), ('2', 2)]

@@ -38,7 +38,7 @@ Strip = list[StripPiece]
 
 
 class Palette:
-    """Classes of documents, d0 to d7 in order of appearance; one that a neighbour has is passed over.
+    """The class of each document: d0 to d7 in order of appearance, but never that of its neighbour.
 
     A closed palette has the class "other" for every document that it has not met.
     """
@@ -48,7 +48,7 @@ class Palette:
         self.closed = False
 
     def of(self, document: int, beside: int | None) -> str:
-        """The class of `document`, where it is new unlike that of the document `beside` it."""
+        """The class of `document`. A new document gets another class than the one `beside` it."""
         if document not in self._colours:
             if self.closed:
                 return "other"
@@ -97,7 +97,7 @@ def stream_strips(provenance: Provenance, rows: int) -> list[Strip]:
 
 
 def rows_beside(provenance: Provenance, stream: Sequence[Strip]) -> list[int]:
-    """As many train rows as `stream` has strips: first those in which its documents begin, then the first others.
+    """As many train rows as `stream` has strips: those in which its documents begin, then others from the first on.
 
     Reads pieces until there are enough.
     """

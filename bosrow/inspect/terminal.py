@@ -79,7 +79,7 @@ def _histograms(findings: Findings) -> Iterator[tuple[str, Table]]:
 
 
 def _bars(labels: Sequence[str], values: Sequence[int], dark: Sequence[int] | None = None) -> Table:
-    """Horizontal bars; of each, `dark` of its value are drawn dark and the rest light."""
+    """Horizontal bars. `dark` says how much of each value is drawn dark; the rest is light."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)

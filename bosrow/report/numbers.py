@@ -67,7 +67,7 @@ def share(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share for people: a small part does not look like none, nor nearly all like all.
+    """A share for people. A tiny share never reads as 0.0%, nor nearly all as 100.0%.
 
     >>> percent(0.615), percent(0.0001), percent(0.0), percent(0.9999)
     ('61.5%', '<0.1%', '0.0%', '>99.9%')

@@ -22,7 +22,7 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """`values` holds one number for each run, by name of its path; NaN where a run has none that is finite."""
+    """One number for each run, in `values` by the run's path; NaN where a run has none that is finite."""
 
     key: str
     title: str

@@ -35,7 +35,7 @@ def metrics_of(runs: list[TrainedRun]) -> list[Metric]:
 
 
 def _held_out(runs: list[TrainedRun]) -> list[Metric]:
-    """The primary figure, without values if neither source has any; and the same with documents of equal weight."""
+    """The primary metric, which has no values if neither source has any; and the mean of documents of equal weight."""
     step = matched_step(runs, PRIMARY)
     trained = lines_at(runs, PRIMARY, step)
     evaluated = evaluated_results(runs, PRIMARY)
@@ -235,7 +235,7 @@ def gradient_median(run: TrainedRun) -> float:
 
 
 def gradient_spread(run: TrainedRun) -> float:
-    """The 99th percentile of the gradient's norm over its median: 1 is calm, and spikes make it grow."""
+    """The 99th percentile of the gradient's norm over its median: 1 where the gradient is calm; spikes raise it."""
     values = _finite(after_warmup(run, run.steps.grad_norm))
     return float(np.quantile(values, 0.99) / np.median(values)) if len(values) and np.median(values) else math.nan
 

@@ -42,7 +42,7 @@ def _gain(result: ComparisonResult) -> list[str]:
 
 
 def _further_findings(result: ComparisonResult, main: PairResult) -> list[str]:
-    """What the tests of the verdict's pair found, but for the primary one; nothing if there were none."""
+    """What the other tests of the verdict's pair found; nothing if there were none."""
     found = [
         (main.metrics[metric.key].finding, metric.title)
         for metric in result.metrics
