@@ -88,6 +88,20 @@ def test_dark_is_dark_and_light_is_light(made, tmp_path, open_page):
     assert light > 600 > 150 > dark
 
 
+def test_the_page_keeps_its_shape_in_print_and_the_texts_of_charts_stay_readable(made, tmp_path, open_page):
+    path = tmp_path / "page.html"
+    assert main(["inspect", str(made["crop"]), "--html", str(path)]) == 0
+    smallest = "Math.min(...[...document.querySelectorAll('.chart text')].map((t) => t.getBoundingClientRect().height))"
+    for width in (400, 800, 1400):
+        assert open_page(path, width).evaluate(smallest) >= 12  # pixels of a line
+    browser = open_page(path, 720)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate(STICKING_OUT) == []
+    assert browser.evaluate(OVERLAPPING_TEXTS) == []
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
 @pytest.mark.parametrize("policy", ["crop", "keep", "stream"])
 def test_the_picture_is_well_formed_and_its_texts_stand_apart(made, tmp_path, open_page, policy):
     path = tmp_path / "rows.svg"
