@@ -64,12 +64,12 @@ class PrepareOptions(SourceOptions):
     fresh: bool = option(False, group="running", help="delete an earlier run's files in --out_dir; start over")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         require_finite(self)
         if self.policy not in POLICIES:
             near = did_you_mean(self.policy, POLICIES)
             question = f"; did you mean {near}?" if near else ""
             raise OptionError(f"--policy is {self.policy!r}; it must be {listed(POLICIES)}{question}")
+        super().__post_init__()
         if self.engine == "gigatoken" and (self.from_dir or self.tokenizer != "gpt2"):
             raise OptionError(
                 "--engine gigatoken encodes text by --tokenizer gpt2 alone, so not with --from; leave it out"
