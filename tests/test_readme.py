@@ -17,7 +17,7 @@ from bosrow.flags import parse
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OTHERS = {"standalone", "nproc_per_node", "max_restarts"}  # flags of torchrun
+OTHERS = {"signals_to_handle", "signal", "standalone", "nproc_per_node", "max_restarts"}  # flags of torchrun
 
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
