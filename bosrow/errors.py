@@ -47,3 +47,9 @@ class Interrupted(BosrowError):
     """A signal arrived; a checkpoint was written and the same command goes on."""
 
     exit_status = 75
+
+
+def first_line(error: BaseException) -> str:
+    """An error in at most 200 characters."""
+    text = str(getattr(error, "strerror", None) or error)  # without the path, which differs from machine to machine
+    return text.split("\n")[0][:200] or type(error).__name__

@@ -16,7 +16,7 @@ import pyarrow.json
 
 from bosrow.errors import BadRowError
 from bosrow.sources.unit import check_machine, id_of
-from bosrow.tokenizers.gpt2 import utf8
+from bosrow.tokenizers.tokenizer import utf8
 
 LARGE_LINE_BYTES = 1 << 20
 MAX_BLOCK_BYTES = (1 << 31) - 1  # that Arrow parses at once

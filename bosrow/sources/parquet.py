@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bosrow.errors import BadRowError
+from bosrow.errors import BadRowError, first_line
 from bosrow.sources.source import Source
-from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, columns_of, damage, first_line, id_of, opened
+from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, columns_of, damage, id_of, opened
 
 DECODED_ROWS = 1024  # rows of a row group decoded at once, at most,
 DECODED_BYTES = 16 << 20  # and what they then take, but for a single larger value

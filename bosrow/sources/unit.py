@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import zstandard
 
-from bosrow.errors import BadRowError, MachineError, SourceError
+from bosrow.errors import BadRowError, MachineError, SourceError, first_line
 from bosrow.sources.formats import is_text
 from bosrow.sources.source import UNREADABLE, Source, SourceFile
 from bosrow.strict_json import Count
@@ -151,9 +151,3 @@ def check_machine(what: str, error: Exception, *proofs: type[Exception]) -> None
         f"{what} ({detail}{where}). That proves nothing against the file, so nothing was left out; the same command "
         f"goes on from here{memory}"
     ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """An error in at most 200 characters."""
-    text = str(getattr(error, "strerror", None) or error)  # without the path, which differs from machine to machine
-    return text.split("\n")[0][:200] or type(error).__name__

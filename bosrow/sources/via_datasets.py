@@ -25,7 +25,7 @@ from fsspec import AbstractFileSystem, register_implementation
 from bosrow.errors import BadRowError, BosrowError, DataSetError, MachineError
 from bosrow.sources.source import Source
 from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, check_unchanged, columns_of, damage, id_of
-from bosrow.tokenizers.gpt2 import utf8
+from bosrow.tokenizers.tokenizer import utf8
 
 if TYPE_CHECKING:
     from datasets import IterableDataset

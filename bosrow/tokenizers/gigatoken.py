@@ -33,29 +33,28 @@ class GigatokenGpt2Tokenizer(Gpt2Tokenizer):
     engine = "gigatoken"
 
     def __init__(self) -> None:
-        super().__init__()
         self._gigatoken = _load()
         self._texts = 0
         self._bytes_since_loaded = 0
         for text in HARD_TEXTS:
             self._check(memoryview(text.encode()), self._gigatoken.encode(text))
 
-    def _encode_piece(self, piece: memoryview) -> npt.NDArray[np.uint16]:
+    def _encode_chunk(self, chunk: memoryview) -> npt.NDArray[np.uint16]:
         if self._bytes_since_loaded > RENEWED_BYTES:
             self._gigatoken, self._bytes_since_loaded = _load(), 0
-        self._bytes_since_loaded += len(piece)
-        ids = self._gigatoken.encode(str(piece, "utf-8"))
+        self._bytes_since_loaded += len(chunk)
+        ids = self._gigatoken.encode(str(chunk, "utf-8"))
         if self._texts % CHECKED_EVERY == 0:
-            self._check(piece, ids)
+            self._check(chunk, ids)
         self._texts += 1
         return ids.astype(np.uint16)
 
-    def _check(self, piece: memoryview, ids: npt.NDArray[np.uint32]) -> None:
+    def _check(self, chunk: memoryview, ids: npt.NDArray[np.uint32]) -> None:
         """Raise BosrowError unless tiktoken gives the same ids."""
-        if not np.array_equal(ids, super()._encode_piece(piece)):
+        if not np.array_equal(ids, super()._encode_chunk(chunk)):
             raise BosrowError(
                 f"gigatoken {self.engine_version} gives other ids than tiktoken, so none of its rows can be relied on; "
-                f"start over with --engine tiktoken --fresh. The text begins {str(piece[:60], 'utf-8', 'replace')!r}"
+                f"start over with --engine tiktoken --fresh. The text begins {str(chunk[:60], 'utf-8', 'replace')!r}"
             )
 
 

@@ -6,87 +6,29 @@ A literal `<|endoftext|>` in a text gives ordinary ids, so text cannot forge a B
 and its ids is a few megabytes, unless a text goes on for megabytes within one word.
 """
 
-import functools
 import hashlib
 import importlib.metadata
 import importlib.resources
 import lzma
-import re
-from base64 import b64decode
-from collections.abc import Iterator
+from binascii import a2b_base64
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import tiktoken
 
 from bosrow.errors import BosrowError
+from bosrow.tokenizers.gpt2_chunks import text_chunks
+from bosrow.tokenizers.tokenizer import utf8
+
+if TYPE_CHECKING:
+    import tiktoken
 
 VOCABULARY = "r50k_base.tiktoken.xz"
 VOCABULARY_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"  # of the unpacked file
 # GPT-2's split pattern (github.com/openai/gpt-2, src/encoder.py), as tiktoken writes it for r50k_base.
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 END_OF_TEXT = 50256
-
-# A document longer than this is encoded in pieces. Less than a million, since tiktoken's regular-expression
-# engine gives up ("Max stack size") at a million white-space characters before another character.
-PIECE_BYTES = 1 << 19
-WINDOW_BYTES = 1 << 16  # of text searched at once for a place to cut
-LOOK_AHEAD_BYTES = 8  # that tell such a place, at most
-
-
-def _safe_cut() -> re.Pattern[bytes]:
-    """Places in UTF-8 text where no match of GPT2_PATTERN, nor a look-ahead's outcome, crosses over.
-
-    These are: before white space that follows something else; before the last character of a run of white
-    space (which the pattern always leaves to the next word); after an ASCII letter or digit before an ASCII
-    character of another class. White space is Unicode's White_Space, as tiktoken's \\s, not Python's.
-    """
-    spaces = [
-        rb"[\t-\r ]",
-        rb"\xc2[\x85\xa0]",
-        rb"\xe1\x9a\x80",
-        rb"\xe2\x80[\x80-\x8a\xa8\xa9\xaf]",
-        rb"\xe2\x81\x9f",
-        rb"\xe3\x80\x80",
-    ]
-    space = b"(?:" + b"|".join(spaces) + b")"
-    after_space = b"(?:" + b"|".join(b"(?<=" + kind + b")" for kind in spaces) + b")"
-    after_other = b"".join(b"(?<!" + kind + b")" for kind in spaces)
-    return re.compile(
-        after_other + b"(?=" + space + b")"
-        b"|" + after_space + b"(?=" + space + b"(?!" + space + b").)"
-        rb"|(?<=[A-Za-z])(?=[^A-Za-z\x80-\xff])"
-        rb"|(?<=[0-9])(?=[^0-9\x80-\xff])",
-        re.DOTALL,
-    )
-
-
-SAFE_CUT = _safe_cut()
-
-
-def pieces(data: bytes | memoryview, piece_bytes: int = PIECE_BYTES) -> Iterator[memoryview]:
-    """Cut UTF-8 text into stretches of about `piece_bytes` whose ids, joined, are those of the whole."""
-    view = memoryview(data)
-    start = 0
-    while len(view) - start > piece_bytes:
-        cut = _next_cut(view, start + piece_bytes)
-        if cut is None:
-            break
-        yield view[start:cut]
-        start = cut
-    yield view[start:]
-
-
-def _next_cut(view: memoryview, begin: int) -> int | None:
-    """The first safe cut from `begin` on. Searched in windows: while a search lasts no other thread runs."""
-    while begin < len(view):
-        end = min(begin + WINDOW_BYTES, len(view))
-        cut = SAFE_CUT.search(view, begin, end)
-        known = end if end == len(view) else end - LOOK_AHEAD_BYTES  # beyond it the pattern may lack what follows
-        if cut is not None and cut.start() < known:
-            return cut.start()
-        begin = known
-    return None
 
 
 def gpt2_vocabulary() -> bytes:
@@ -100,7 +42,8 @@ def gpt2_vocabulary() -> bytes:
 
 def gpt2_ranks() -> dict[bytes, int]:
     """The same by token: the id of each, which is also its rank among the merges."""
-    return {b64decode(token): int(rank) for token, rank in map(bytes.split, gpt2_vocabulary().splitlines())}
+    tokens = gpt2_vocabulary().split()[::2]  # whose ids, the words between them, are 0, 1, 2 and so on
+    return {a2b_base64(token): rank for rank, token in enumerate(tokens)}
 
 
 class Gpt2Tokenizer:
@@ -117,8 +60,12 @@ class Gpt2Tokenizer:
     eos_token_id = END_OF_TEXT
     vocabulary_sha256 = VOCABULARY_SHA256
 
-    def __init__(self) -> None:
-        self._encoding = tiktoken.Encoding(
+    @cached_property
+    def _encoding(self) -> "tiktoken.Encoding":
+        """tiktoken's own object, made with the first text: that takes some 0.2 s, which not every process needs."""
+        import tiktoken
+
+        return tiktoken.Encoding(
             name="gpt2",
             explicit_n_vocab=self.vocab_size,
             pat_str=GPT2_PATTERN,
@@ -137,26 +84,18 @@ class Gpt2Tokenizer:
         A lone surrogate, which JSON can bring into a str, becomes U+FFFD. Raises UnicodeDecodeError for bytes
         that are not UTF-8.
         """
-        ids = [self._encode_piece(piece) for piece in pieces(utf8(text) if isinstance(text, str) else text)]
+        ids = [self._encode_chunk(chunk) for chunk in text_chunks(utf8(text) if isinstance(text, str) else text)]
         return ids[0] if len(ids) == 1 else np.concatenate(ids)
 
-    def _encode_piece(self, piece: memoryview) -> npt.NDArray[np.uint16]:
-        return self._encoding.encode_to_numpy(str(piece, "utf-8"), disallowed_special=()).astype(np.uint16)
+    def _encode_chunk(self, chunk: memoryview) -> npt.NDArray[np.uint16]:
+        return self._encoding.encode_to_numpy(str(chunk, "utf-8"), disallowed_special=()).astype(np.uint16)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of `ids`; bytes that are not UTF-8 (a character cut in two) become U+FFFD."""
         return self._encoding.decode(np.asarray(ids).tolist())
 
 
-def utf8(text: str) -> bytes:
-    """UTF-8 of a text, which may hold lone surrogates: each becomes U+FFFD."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-@functools.cache
+@cache
 def load_tokenizer() -> Gpt2Tokenizer:
-    """GPT-2's tokenizer, unpacked once a process."""
+    """GPT-2's tokenizer, one for the whole process."""
     return Gpt2Tokenizer()

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.errors import DataSetError, OptionError, SourceError, UserError
+from bosrow.errors import DataSetError, OptionError, SourceError, UserError, first_line
 from bosrow.files import read_untrusted
-from bosrow.sources.unit import first_line
 from bosrow.strict_json import parse_json
-from bosrow.tokenizers.gpt2 import utf8
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, utf8
 
 MAX_VOCABULARY = 1 << 16
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")  # where a folder names its special tokens
@@ -93,7 +91,7 @@ def _parse(path: Path, data: bytes) -> Any:
     return tokenizer
 
 
-def _bos_of(path: Path) -> int:
+def bos_token_id_of(path: Path) -> int:
     """The id of the BOS token, or of the EOS token where there is no BOS."""
     named: dict[str, Any] = {}
     for config in CONFIGS:

@@ -1,4 +1,4 @@
-"""What every tokenizer offers."""
+"""What every tokenizer offers, and text as all of them take it."""
 
 from typing import Protocol
 
@@ -28,3 +28,11 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of `ids`."""
+
+
+def utf8(text: str) -> bytes:
+    """UTF-8 of a text, which may hold lone surrogates: each becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bosrow.sources.json_lines import LARGE_LINE_BYTES, parse_line
 from bosrow.sources.unit import id_of
-from bosrow.tokenizers.gpt2 import utf8
+from bosrow.tokenizers.tokenizer import utf8
 
 VALUES = [
     *(

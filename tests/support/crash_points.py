@@ -244,7 +244,7 @@ def main() -> None:
         setattr(importlib.import_module(module), name, value)
     if "child" in plan:
         child(plan, *plan["child"])
-    load_tokenizer()
+    load_tokenizer().encode("")  # which reads the vocabulary, here, once, instead of in each child
     folder = fresh(plan)
     status, said, operations = run(plan)
     if status != 0:

@@ -20,7 +20,7 @@ def main() -> None:
     for place, value in json.loads(sys.stdin.readline()).items():
         module, name = place.rsplit(".", 1)
         setattr(importlib.import_module(module), name, value)
-    load_tokenizer()
+    load_tokenizer().encode("")  # which reads the vocabulary, here, once, instead of in each child
     for line in sys.stdin:
         step = json.loads(line)
         status, said, _ = run(step, step["fault"], step["point"])

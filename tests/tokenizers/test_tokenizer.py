@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bosrow.tokenizers import gpt2
-from bosrow.tokenizers.gpt2 import END_OF_TEXT, Gpt2Tokenizer, load_tokenizer, pieces
+from bosrow.errors import BosrowError
+from bosrow.tokenizers import gpt2_chunks
+from bosrow.tokenizers.gpt2 import END_OF_TEXT, Gpt2Tokenizer, load_tokenizer
+from bosrow.tokenizers.gpt2_chunks import text_chunks
 
 TOKENIZER = load_tokenizer()
 WHOLE = TOKENIZER._encoding.encode_ordinary  # tiktoken on the whole text, the oracle
@@ -27,24 +29,24 @@ def test_known_ids_of_gpt2():
 
 @given(NASTY, st.integers(1, 12), st.integers(9, 40))
 @settings(max_examples=1500)
-def test_where_a_text_is_cut_does_not_depend_on_how_much_is_searched_at_once(text, piece_bytes, window_bytes):
-    expected = list(pieces(text.encode(), piece_bytes))
-    with mock.patch.object(gpt2, "WINDOW_BYTES", window_bytes):
-        assert list(pieces(text.encode(), piece_bytes)) == expected
+def test_where_a_text_is_cut_does_not_depend_on_how_much_is_searched_at_once(text, chunk_bytes, window_bytes):
+    expected = list(text_chunks(text.encode(), chunk_bytes))
+    with mock.patch.object(gpt2_chunks, "WINDOW_BYTES", window_bytes):
+        assert list(text_chunks(text.encode(), chunk_bytes)) == expected
 
 
 @given(NASTY, st.integers(1, 12))
 @settings(max_examples=1500)
-def test_a_text_encoded_in_pieces_has_the_ids_of_the_whole(text, piece_bytes):
-    cut = [str(piece, "utf-8") for piece in pieces(text.encode(), piece_bytes)]
+def test_a_text_encoded_in_chunks_has_the_ids_of_the_whole(text, chunk_bytes):
+    cut = [str(chunk, "utf-8") for chunk in text_chunks(text.encode(), chunk_bytes)]
     assert "".join(cut) == text
     assert [i for piece in cut for i in WHOLE(piece)] == WHOLE(text)
 
 
 def test_texts_are_really_cut():
-    assert len(list(pieces(b"some words 12abc " * 100, 50))) > 25
-    assert len(list(pieces("漢字。\n".encode() * 100, 50))) > 15
-    assert len(list(pieces(b"x" * 1000, 50))) == 1
+    assert len(list(text_chunks(b"some words 12abc " * 100, 50))) > 25
+    assert len(list(text_chunks("漢字。\n".encode() * 100, 50))) > 15
+    assert len(list(text_chunks(b"x" * 1000, 50))) == 1
 
 
 @given(st.text())
@@ -77,7 +79,9 @@ def test_bytes_that_are_not_utf8_are_refused():
         TOKENIZER.encode(b"abc\xff")
 
 
-def test_a_damaged_vocabulary_is_noticed(monkeypatch):
+def test_a_damaged_vocabulary_is_noticed_with_the_first_text_and_before_that_none_is_needed(monkeypatch):
     monkeypatch.setattr("lzma.decompress", lambda packed: b"IQ== 0\n")
-    with pytest.raises(Exception, match="install bosrow again"):
-        Gpt2Tokenizer()
+    tokenizer = Gpt2Tokenizer()
+    assert tokenizer.bos_token_id == END_OF_TEXT
+    with pytest.raises(BosrowError, match="install bosrow again"):
+        tokenizer.encode("a")
