@@ -73,11 +73,11 @@ def _seen(provenance: Provenance, runs: tuple[TrainedRun, ...]) -> list[Seen]:
     manifest = provenance.manifest
     rows = manifest.rows_of("train")
     never = max(run.last_step for run in runs) + 1
-    first_seen = np.full((len(runs), provenance.documents), never, np.int64)
+    first_seen = np.full((len(runs), len(provenance.documents)), never, np.int64)
     tokens = np.zeros((len(runs), never + 1), np.int64)
     read_rows = np.zeros((len(runs), never + 1), np.int64)
     counted = -1
-    for columns in provenance.columns("train"):
+    for columns in provenance.pieces.of_split("train"):
         row, document = columns["row"], columns["document"].astype(np.int64)
         targets = _targets(columns)
         present = np.unique(row)

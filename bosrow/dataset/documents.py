@@ -1,8 +1,8 @@
-"""All documents of a data set back from its rows, in their order of reading.
+"""The documents of a data set, put together again from the pieces in its rows, in their order of reading.
 
 Promise: a document of a lossless data set has exactly the tokens that were read, or DataSetError says which is
-incomplete or which piece does not fit. Cost: one pass over shards and provenance; of the documents that are not
-complete yet only the places of their pieces are kept, for the tokens stay in the memory-mapped shards.
+incomplete or which piece does not fit. Cost: one pass over shards and provenance. Memory holds only the places of
+pieces whose document is not complete yet; their tokens stay in the memory-mapped shards.
 """
 
 from collections import defaultdict
@@ -12,58 +12,62 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from bosrow.dataset.document_table import DocumentInfo
 from bosrow.dataset.manifest import SPLITS
-from bosrow.dataset.provenance import DocumentInfo, Provenance, Tokens
-from bosrow.dataset.provenance_file import Columns
+from bosrow.dataset.provenance import Provenance
+from bosrow.dataset.provenance_layout import PieceColumns
+from bosrow.dataset.rows import TokenArray
 from bosrow.errors import DataSetError
 from bosrow.open_files import mapped
 
 
-def rebuild(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, Tokens]]:
+def read_documents(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, TokenArray]]:
     """All documents (`only`: those of one split), each with its tokens, own BOS first.
 
     Raises DataSetError where a document is incomplete (the data set was made by a lossy policy, or is damaged).
     """
-    for info, parts in stored_documents(provenance, only):
+    for info, parts in document_stretches(provenance, only):
         yield info, np.concatenate(parts)
 
 
-def stored_documents(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, list[Tokens]]]:
-    """The same with the tokens where they are: stretches of rows, one after the other."""
-    growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
+def document_stretches(
+    provenance: Provenance, only: str | None = None
+) -> Iterator[tuple[DocumentInfo, list[TokenArray]]]:
+    """As `read_documents`, without a copy: each document as stretches of the rows that hold it, in order."""
+    collectors = {split: PieceCollector(provenance, split) for split in SPLITS}
     one_split = None if provenance.manifest.rows_of("val") else "train"
-    for info in provenance.all_documents():
+    for info in provenance.documents:
         if info.split is None and one_split:
             info = info._replace(split=one_split)
         if info.split is None:
             raise DataSetError(f"{provenance.data_dir} has no split for its documents (it was made with --val_shards)")
         if only in (None, info.split):
-            yield info, growing[info.split].whole(info.document, info.tokens)
+            yield info, collectors[info.split].whole(info.document, info.tokens)
 
 
-def cropped_documents(provenance: Provenance) -> Iterator[tuple[DocumentInfo, list[Tokens]]]:
+def cropped_documents(provenance: Provenance) -> Iterator[tuple[DocumentInfo, list[TokenArray]]]:
     """What a data set made by a crop policy still has of each document.
 
-    Such a policy places at most one piece of a document; those without one are left out. The places of all pieces
-    are held in memory, since a document may wait in the buffer to the end.
+    Such a policy places at most one piece of a document; documents without one are left out. Cost: the places of all
+    pieces in memory, since a document may have waited in the buffer to the end.
     """
-    growing = {split: GrowingDocuments(provenance, split) for split in SPLITS}
-    for documents in growing.values():
-        while documents.grow():
+    collectors = {split: PieceCollector(provenance, split) for split in SPLITS}
+    for documents in collectors.values():
+        while documents.collect_more():
             pass
-    for info in provenance.all_documents():
-        for split, documents in growing.items():
+    for info in provenance.documents:
+        for split, documents in collectors.items():
             if info.document in documents.parts:
                 yield info._replace(split=split), documents.pop(info.document)
 
 
 @dataclass
-class GrowingDocuments:
-    """The documents of a split, as far as their pieces have been seen."""
+class PieceCollector:
+    """Goes through the pieces of a split and collects those of each document until it is asked for."""
 
     provenance: Provenance
     split: str
-    parts: defaultdict[int, list[Tokens]] = field(default_factory=lambda: defaultdict(list))  # views of the shards
+    parts: defaultdict[int, list[TokenArray]] = field(default_factory=lambda: defaultdict(list))  # views of the shards
     lengths: dict[int, int] = field(default_factory=dict)  # tokens of `parts`
 
     def __post_init__(self) -> None:
@@ -71,9 +75,9 @@ class GrowingDocuments:
         self._stream = self.provenance.manifest.policy == "stream"
         self._last = (-1, 0)  # document and end of the last piece seen
 
-    def whole(self, document: int, tokens: int) -> list[Tokens]:
-        """Stretches of the `tokens` tokens of a document, then forgotten. Raises DataSetError if there are others."""
-        while self.lengths.get(document, 0) < tokens and self.grow():
+    def whole(self, document: int, tokens: int) -> list[TokenArray]:
+        """Hand out a document of `tokens` tokens as stretches. Raises DataSetError if the pieces hold fewer or more."""
+        while self.lengths.get(document, 0) < tokens and self.collect_more():
             pass
         found = self.lengths.get(document, 0)
         if found != tokens:
@@ -82,13 +86,13 @@ class GrowingDocuments:
             )
         return self.pop(document)
 
-    def pop(self, document: int) -> list[Tokens]:
-        """Stretches of the tokens seen of a document, which is then forgotten."""
+    def pop(self, document: int) -> list[TokenArray]:
+        """Hand out what was collected of a document, as stretches of tokens, and forget it."""
         del self.lengths[document]
         return self.parts.pop(document)
 
-    def grow(self) -> bool:
-        """Look at some more pieces; False if there are none."""
+    def collect_more(self) -> bool:
+        """Collect some more pieces; False if there are none."""
         found = next(self._pieces, None)
         if found is None:
             return False
@@ -111,7 +115,7 @@ class GrowingDocuments:
         return True
 
     def _hold_more(self, documents: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which of the next pieces, (pieces,) each, hold more than the piece before them.
+        """Which of the next pieces hold more than the piece before them; shapes (pieces,).
 
         A stream row begins with the last token of the row before it. Where a document ended there, that token is
         the whole piece, and the document may have been handed out and forgotten since.
@@ -122,12 +126,12 @@ class GrowingDocuments:
         self._last = int(documents[-1]), int(ends[-1])
         return (documents != before[0]) | (ends != before[1])
 
-    def _all_pieces(self) -> Iterator[tuple[Columns, Tokens, npt.NDArray[np.int64]]]:
+    def _all_pieces(self) -> Iterator[tuple[PieceColumns, TokenArray, npt.NDArray[np.int64]]]:
         """All pieces in order, many at a time: the pieces, tokens, and at which of these each piece starts."""
         row_tokens = self.provenance.manifest.row_tokens
         for shard in self.provenance.manifest.shards_of(self.split):
             tokens = mapped(self.provenance.data_dir / shard.name).view("<u2")
-            for pieces in self.provenance.pieces(shard):
+            for pieces in self.provenance.pieces.of_shard(shard):
                 yield pieces, tokens, pieces["row"].astype(np.int64) * row_tokens + pieces["column"]
-        pieces, tokens = self.provenance.tail(self.split)
+        pieces, tokens = self.provenance.pieces.of_tail(self.split)
         yield pieces, tokens, np.cumsum(pieces["length"], dtype=np.int64) - pieces["length"]

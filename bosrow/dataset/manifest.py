@@ -17,7 +17,7 @@ from msgspec import Meta
 from bosrow.dataset.ledger import Ledger
 from bosrow.errors import DataSetError
 from bosrow.files import MAX_JSON_BYTES, read_untrusted, replace_file
-from bosrow.packing.table import POLICIES
+from bosrow.packing.table import LOSSLESS, POLICIES
 from bosrow.strict_json import Count, Invalid, Sha256, parse_json, typed
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
@@ -57,6 +57,19 @@ class TokenizerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     vocabulary_sha256: Sha256
     file_bytes: Annotated[int, Meta(ge=1, le=MAX_JSON_BYTES)] | None = None
+
+
+class SourceFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The source of a data set: what its files were called."""
+
+    files: list[str]
+
+
+class OriginFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields below `bosrow` that say how the data set was made; `identity` decided the bytes of its rows."""
+
+    identity: dict[str, Any]
+    source: SourceFields
 
 
 class OwnFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,26 +126,30 @@ class Manifest:
             raise DataSetError("meta.json holds a ledger that this version of bosrow cannot read") from None
 
     @property
+    def share_lost(self) -> float:
+        """The share of the tokens read that neither a row nor a stored tail holds."""
+        ledgers = self.ledgers.values()
+        read = sum(ledger.tokens_read for ledger in ledgers)
+        kept = sum(ledger.tokens_placed for ledger in ledgers)
+        if self.policy in LOSSLESS:
+            kept += sum(ledger.tokens_tail for ledger in ledgers)
+        return 1 - kept / max(1, read)
+
+    @property
     def has_tokenizer_file(self) -> bool:
         """Whether a tokenizer.json belongs to the data set; GPT-2's vocabulary is bosrow's own."""
         return self.tokenizer.file_bytes is not None
 
     @property
-    def source_files(self) -> list[str]:
-        """What the files of the source were called. Raises DataSetError if that is not said."""
-        source = self.meta["bosrow"].get("source")
-        names = source.get("files") if isinstance(source, dict) else None
-        if not isinstance(names, list) or not all(isinstance(n, str) and not SURROGATE.search(n) for n in names):
-            raise DataSetError("meta.json does not say which files the data set was made from")
-        return names
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decided the bytes of the rows. Raises DataSetError if that is not said."""
-        values = self.meta["bosrow"].get("identity")
-        if not isinstance(values, dict):
-            raise DataSetError("meta.json does not say by which options the data set was made")
-        return values
+    def origin(self) -> OriginFields:
+        """How the data set was made. Raises DataSetError if that is not said."""
+        try:
+            origin = typed(self.meta["bosrow"], OriginFields, "bosrow")
+            if any(map(SURROGATE.search, origin.source.files)):
+                raise Invalid("a source file has a name of half characters")
+        except Invalid as error:
+            raise DataSetError(f"meta.json does not say how the data set was made: {error}") from None
+        return origin
 
     @property
     def begins_with_bos(self) -> bool:

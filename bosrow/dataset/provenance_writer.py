@@ -20,23 +20,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bosrow.dataset.manifest import MOST_LINES, ProvenanceInfo, ShardInfo
+from bosrow.dataset.provenance_layout import (
+    DOCUMENT,
+    DOCUMENTS_PER_FILE,
+    FOLDER,
+    PIECE,
+    SPLIT_CODES,
+    documents_file,
+    pieces_file,
+    tail_file,
+)
 from bosrow.errors import MachineError
 from bosrow.files import AppendFile, check_size, replace_with, sha256_of
 from bosrow.packing.policy import Piece
 from bosrow.strict_json import Count, Invalid, Record
 
-FOLDER = "provenance"
-DOCUMENTS_PER_FILE = 1_000_000
 ROW_GROUP_LINES = 1 << 17
 FLUSH_RECORDS = 4096
 FLUSH_BYTES = 1 << 16
 SINK_BYTES = 1 << 20
 
-PIECE = np.dtype(
-    [("row", "<u4"), ("column", "<u2"), ("length", "<u2"), ("document", "<u8"), ("offset", "<u4"), ("added_bos", "?")]
-)
-DOCUMENT = np.dtype([("source_file", "<u4"), ("source_row", "<u8"), ("tokens", "<u4"), ("split", "i1")])
-SPLIT_CODES = {"train": 0, "val": 1, None: -1}  # None: --val_shards, where rows have a split and documents have none
 # Numbers that grow from line to line shrink to almost nothing as differences.
 DELTA = "DELTA_BINARY_PACKED"
 PIECE_ENCODINGS = {"row": DELTA, "column": DELTA, "length": DELTA, "document": DELTA, "offset": DELTA}
@@ -118,7 +121,7 @@ class PieceLog:
         """The shard is complete: write its pieces as Parquet."""
         self._flush()
         assert self._open is not None
-        path = self.folder / f"{Path(shard).stem}.parquet"
+        path = self.folder / pieces_file(shard)
         names = PIECE.names or ()
         tables = (pa.table({name: as_column(chunk[name]) for name in names}) for chunk in self._open.chunks())
         self.closed.append(write_parquet(path, tables, PIECE_ENCODINGS))
@@ -135,7 +138,7 @@ class PieceLog:
             {name: as_column(columns[name]) for name in ("document", "offset", "length", "added_bos")}
             | {"tokens": pa.ListArray.from_arrays(as_column(ends), as_column(flat))}
         )
-        self.closed.append(write_parquet(self.folder / f"{split}_tail.parquet", iter([table]), {}))
+        self.closed.append(write_parquet(self.folder / tail_file(split), iter([table]), {}))
 
     def state(self, shard: str) -> PieceLogState:
         """Make all pieces durable and say how many the open shard has."""
@@ -147,7 +150,7 @@ class PieceLog:
 
     def restore(self, state: PieceLogState, shards: list[ShardInfo], open_shard: str | None) -> None:
         """Take over what `state` returned, if it is of these complete shards and this open one; else Invalid."""
-        self.closed = _closed(self.folder, state.closed, [f"{Path(shard.name).stem}.parquet" for shard in shards])
+        self.closed = _closed(self.folder, state.closed, [pieces_file(shard.name) for shard in shards])
         shard, records = state.open or (None, 0)
         if shard != open_shard or (records > 0) != (open_shard is not None):
             raise Invalid(f"the pieces are not of the open shard, {open_shard}")
@@ -202,7 +205,7 @@ class DocumentLog:
         if self._open is None:
             return
         self._flush()
-        path = self.folder / f"documents_{len(self.closed):06d}.parquet"
+        path = self.folder / documents_file(len(self.closed))
         first = len(self.closed) * DOCUMENTS_PER_FILE
         self.closed.append(write_parquet(path, self._tables(first), DOCUMENT_ENCODINGS))
         self._open.file.close()
@@ -256,7 +259,7 @@ class DocumentLog:
         files, self._lines = divmod(documents, DOCUMENTS_PER_FILE)
         if len(state.closed) != files or state.records != self._lines:
             raise Invalid(f"the log of documents is not of the {documents} that were read")
-        self.closed = _closed(self.folder, state.closed, [f"documents_{number:06d}.parquet" for number in range(files)])
+        self.closed = _closed(self.folder, state.closed, [documents_file(number) for number in range(files)])
         ids_bytes = _ids_bytes(self._path("ids"), self._lines) if self.with_ids and self._lines else 0
         if state.ids_bytes != ids_bytes:
             raise Invalid(f"the ids of {self._lines} documents are said to end at byte {state.ids_bytes}")

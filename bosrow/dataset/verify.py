@@ -27,7 +27,7 @@ from bosrow.dataset.manifest import (
     data_fingerprint,
     read_manifest,
 )
-from bosrow.dataset.provenance_writer import FOLDER
+from bosrow.dataset.provenance_layout import FOLDER
 from bosrow.dataset.verify_options import VerifyOptions
 from bosrow.dataset.verify_provenance import provenance_damage
 from bosrow.errors import BosrowError, DataSetError
@@ -108,7 +108,7 @@ def _disagreements(manifest: Manifest) -> list[str]:
         ("tokens_written_total", manifest.meta.get("tokens_written_total"), rows * manifest.row_tokens),
         ("num_shards_total", manifest.meta.get("num_shards_total"), len(manifest.shards)),
     ]
-    found = []
+    found = _origin_faults(manifest)
     ledgers = manifest.ledgers
     for split, ledger in ledgers.items():
         pairs.append((f"ledger.{split}.rows", ledger.rows, manifest.rows_of(split)))
@@ -122,10 +122,17 @@ def _disagreements(manifest: Manifest) -> list[str]:
         for name, said, have in pairs
         if said != have
     ]
-    _ = manifest.identity, manifest.source_files  # which complain where it is not said what the rows were made of
     if data_fingerprint(manifest.meta) != manifest.fingerprint:
         found.append("meta.json has a fingerprint that is not that of its shards, ledger and tokenizer")
     return found
+
+
+def _origin_faults(manifest: Manifest) -> list[str]:
+    try:
+        names = manifest.origin.source.files
+    except DataSetError as error:
+        return [str(error)]
+    return [] if names else ["meta.json names no file that the data set was made from"]
 
 
 def _strays(data_dir: Path, manifest: Manifest) -> list[str]:

@@ -8,18 +8,16 @@ from the page cache, the shards; 16 bytes of memory a document.
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bosrow.dataset.manifest import SPLITS
 from bosrow.dataset.provenance import Provenance
+from bosrow.dataset.provenance_layout import PieceColumns
 from bosrow.errors import DataSetError
 from bosrow.open_files import mapped
 from bosrow.packing.table import LOSSLESS
-
-Columns = dict[str, npt.NDArray[Any]]
 
 
 def provenance_damage(data_dir: Path) -> list[str]:
@@ -38,7 +36,7 @@ class _Check:
         self.manifest = provenance.manifest
         self.stream = self.manifest.policy == "stream"
         # Each of these has a number, a split and a source file that there is, or DataSetError says which has not.
-        self.lengths = np.fromiter((info.tokens for info in provenance.all_documents()), np.int64)
+        self.lengths = np.fromiter((info.tokens for info in provenance.documents), np.int64)
         self.reached = np.zeros_like(self.lengths)
         self.counts: Counter[str] = Counter()
 
@@ -63,7 +61,7 @@ class _Check:
         shards = iter(self.manifest.shards_of(split))
         first_row, end, place = 0, 0, 0  # of the shard in hand: its first row, its last token, the next token
         tokens: npt.NDArray[np.uint16] = np.empty(0, np.uint16)
-        for pieces in self.provenance.columns(split):
+        for pieces in self.provenance.pieces.of_split(split):
             if place == end:  # `columns` goes from shard to shard
                 following = next(shards, None)
                 if following is None:
@@ -92,7 +90,7 @@ class _Check:
         if place != end or next(shards, None) is not None:
             raise DataSetError(f"the provenance of {split} ends before its rows do")
 
-    def _follow(self, split: str, pieces: Columns, repeated: npt.NDArray[np.int64]) -> None:
+    def _follow(self, split: str, pieces: PieceColumns, repeated: npt.NDArray[np.int64]) -> None:
         """Pieces of a document go on where the one before ended; a stream row repeats a token."""
         document = pieces["document"].astype(np.int64)
         if document.max() >= len(self.lengths):
@@ -118,7 +116,7 @@ class _Check:
         self.counts[f"{split}.tokens_placed"] += int(pieces["length"].sum(dtype=np.int64)) - added - int(repeated.sum())
 
     def _tail(self, split: str) -> None:
-        pieces, tokens = self.provenance.tail(split)
+        pieces, tokens = self.provenance.pieces.of_tail(split)
         if tokens.max(initial=0) >= self.manifest.vocab_size:
             raise DataSetError(f"{split}_tail.parquet holds an id beyond the vocabulary")
         columns = (pieces[name].tolist() for name in ("document", "offset", "length", "added_bos"))

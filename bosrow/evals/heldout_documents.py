@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from bosrow.dataset.documents import rebuild
+from bosrow.dataset.documents import read_documents
 from bosrow.dataset.manifest import read_manifest
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.tokenizer import dataset_tokenizer
@@ -45,7 +45,7 @@ def heldout_documents(data_dir: Path, max_documents: int = 0) -> HeldOut:
     if not manifest.rows_of("val"):
         raise UserError(f"{data_dir} has no val rows; prepare it with --val_fraction")
     tokenizer = dataset_tokenizer(data_dir, manifest)
-    rebuilt = rebuild(Provenance(data_dir), "val")
+    rebuilt = read_documents(Provenance(data_dir), "val")
     documents = [
         Document(info.document, tokens[1:], len(tokenizer.decode(tokens[1:]).encode()))
         for info, tokens in islice(rebuilt, max_documents or None)

@@ -70,10 +70,11 @@ def covered(provenance: Provenance, split: str, file_numbers: dict[str, int]) ->
 
     `file_numbers` gives each name of a source file its number; new names are added.
     """
-    names, files, rows = provenance.places()
+    names, files, rows = provenance.documents.sources()
     numbers = np.array([file_numbers.setdefault(name, len(file_numbers)) for name in names], np.uint32)
-    parts = [_stretches(columns) for columns in (*provenance.columns(split), provenance.tail(split)[0])]
-    document, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
+    tail, _ = provenance.pieces.of_tail(split)
+    parts = [_stretches(columns) for columns in (*provenance.pieces.of_split(split), tail)]
+    document, start, end = (np.concatenate([part[place] for part in parts]) for place in range(3))
     order = np.lexsort((start, document))
     document, start, end = document[order], start[order], end[order]
     found = np.empty(len(document), STRETCH)

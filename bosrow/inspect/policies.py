@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bosrow.dataset.provenance import Provenance
+from bosrow.dataset.provenance_layout import PieceColumns
 from bosrow.errors import SourceError
 from bosrow.inspect.inspect_options import PoliciesOptions
-from bosrow.inspect.survey import Columns, Survey, survey_pieces
+from bosrow.inspect.survey import Survey, survey_pieces
 from bosrow.packing.policy import Row
 from bosrow.packing.table import POLICIES, make_policy
 from bosrow.prepare.pool import open_pool
@@ -79,7 +80,7 @@ def _figures(
     )
 
 
-def as_columns(rows: Sequence[Row]) -> Columns:
+def as_columns(rows: Sequence[Row]) -> PieceColumns:
     """The pieces of `rows` as arrays."""
     lines = []
     for number, row in enumerate(rows):
@@ -94,7 +95,7 @@ def as_columns(rows: Sequence[Row]) -> Columns:
 def policies(options: PoliciesOptions) -> None:
     """Print what every policy makes of a sample of the corpus."""
     if options.from_dir is not None:
-        every = Provenance(options.from_dir).lengths()
+        every = Provenance(options.from_dir).documents.lengths()
         lengths, without_text = every[: options.sample_docs or len(every)].tolist(), 0
     else:
         lengths, without_text = read_lengths(options)

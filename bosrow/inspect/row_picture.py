@@ -12,8 +12,9 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from bosrow.dataset.provenance import Provenance
+from bosrow.dataset.provenance_layout import PieceColumns
 from bosrow.inspect.row_text import one_line
-from bosrow.inspect.survey import Columns, stream_pieces
+from bosrow.inspect.survey import stream_pieces
 from bosrow.report.style import style_sheet
 from bosrow.report.svg import Box, image, line, rectangle, shape, svg_text
 
@@ -61,10 +62,10 @@ class Palette:
 
 def strips_of(provenance: Provenance, split: str, rows: Sequence[int]) -> list[Strip]:
     """Strips of some rows of a data set."""
-    found = provenance.pieces_of_rows(split, rows)
+    found = provenance.pieces.of_rows(split, rows)
     tokens = {
         number: info.tokens
-        for number, info in provenance.documents_of(p.piece.document for row in found.values() for p in row).items()
+        for number, info in provenance.documents.of(p.piece.document for row in found.values() for p in row).items()
     }
     return [
         [
@@ -85,9 +86,9 @@ def strips_of(provenance: Provenance, split: str, rows: Sequence[int]) -> list[S
 
 def stream_strips(provenance: Provenance, rows: int) -> list[Strip]:
     """Strips of the first rows that stream packing would make of the same documents."""
-    lengths, row_tokens = provenance.lengths().astype("int64"), provenance.manifest.row_tokens
+    lengths, row_tokens = provenance.documents.lengths().astype("int64"), provenance.manifest.row_tokens
     strips: list[Strip] = [[] for _ in range(rows)]
-    batches: Iterable[Columns] = stream_pieces(lengths, row_tokens, most_rows=rows)
+    batches: Iterable[PieceColumns] = stream_pieces(lengths, row_tokens, most_rows=rows)
     for columns in batches:
         names = ("row", "document", "column", "length", "offset")
         for row, document, column, length, offset in zip(*(columns[name].tolist() for name in names), strict=True):
@@ -103,7 +104,7 @@ def rows_beside(provenance: Provenance, stream: Sequence[Strip]) -> list[int]:
     """
     begun = np.array([piece.document for strip in stream for piece in strip if not piece.headless], np.uint64)
     found: list[int] = []
-    for columns in provenance.columns("train"):
+    for columns in provenance.pieces.of_split("train"):
         begins = (columns["offset"] + columns["added_bos"] == 0) & np.isin(columns["document"], begun)
         found += np.unique(columns["row"][begins]).tolist()
         if len(found) >= len(stream):
@@ -197,7 +198,7 @@ def picture(provenance: Provenance, rows: int = 10) -> str:
     manifest = provenance.manifest
     stream = stream_strips(provenance, min(rows, manifest.rows_of("train")))
     own = strips_of(provenance, "train", rows_beside(provenance, stream))
-    documents = provenance.documents_of(piece.document for strip in own + stream for piece in strip)
+    documents = provenance.documents.of(piece.document for strip in own + stream for piece in strip)
 
     def label(document: int) -> str:
         return documents[document].id or f"document {document:,}"

@@ -14,8 +14,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bosrow.dataset.document_table import DocumentInfo
 from bosrow.dataset.manifest import Manifest
-from bosrow.dataset.provenance import DocumentInfo, PlacedPiece, Provenance
+from bosrow.dataset.piece_table import PlacedPiece
+from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.rows import Rows
 from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError
@@ -101,8 +103,8 @@ def texts_of_rows(
     """The text of each of the rows `numbers`; without provenance its pieces are the stretches from BOS to BOS."""
     if provenance is None:
         return {row: _stretches(rows, row, decode) for row in numbers}
-    pieces_of = provenance.pieces_of_rows(rows.split, numbers)
-    documents = provenance.documents_of(placed.piece.document for pieces in pieces_of.values() for placed in pieces)
+    pieces_of = provenance.pieces.of_rows(rows.split, numbers)
+    documents = provenance.documents.of(placed.piece.document for pieces in pieces_of.values() for placed in pieces)
     return {row: text_of_pieces(rows, row, pieces_of[row], documents, decode) for row in numbers}
 
 

@@ -7,15 +7,15 @@ The context of a predicted token is the number of earlier tokens of its own docu
 is no token of a document, and a predicted BOS has no context.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bosrow.dataset.manifest import SPLITS
 from bosrow.dataset.provenance import Provenance
+from bosrow.dataset.provenance_layout import PieceColumns
 from bosrow.dataset.rows import Rows
 from bosrow.errors import DataSetError
 
@@ -24,7 +24,6 @@ ROWS_AT_ONCE = 1 << 16
 COUNTS = ("pieces_per_row", "starts", "added_starts", "stretches")
 
 Counts = npt.NDArray[np.int64]
-Columns = Mapping[str, npt.NDArray[Any]]  # row, column, length, document, offset, added_bos of many pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +91,9 @@ def survey(provenance: Provenance, rows_done: Callable[[int], None] = lambda row
     """
     manifest = provenance.manifest
 
-    def pieces(split: str) -> Iterator[Columns]:
+    def pieces(split: str) -> Iterator[PieceColumns]:
         before = 0
-        for columns in provenance.columns(split):
+        for columns in provenance.pieces.of_split(split):
             yield columns
             last = int(columns["row"].max(initial=before))
             rows_done(last - before)
@@ -102,7 +101,7 @@ def survey(provenance: Provenance, rows_done: Callable[[int], None] = lambda row
 
     return survey_pieces(
         [(manifest.rows_of(split), pieces(split)) for split in SPLITS],
-        provenance.lengths().astype(np.int64),
+        provenance.documents.lengths().astype(np.int64),
         manifest.row_tokens,
         stream=manifest.policy == "stream",
     )
@@ -129,7 +128,7 @@ def survey_rows(rows: Iterable[Rows]) -> Survey:
     )
 
 
-def _bos_pieces(rows: Rows) -> Iterator[Columns]:
+def _bos_pieces(rows: Rows) -> Iterator[PieceColumns]:
     """Stretches from BOS to BOS as pieces of one nameless document; offset 1 says that none begins there."""
     for first in range(0, len(rows), ROWS_AT_ONCE // 16):
         tokens = rows[first : first + ROWS_AT_ONCE // 16]
@@ -151,7 +150,7 @@ def _bos_pieces(rows: Rows) -> Iterator[Columns]:
 
 
 def survey_pieces(
-    splits: Iterable[tuple[int, Iterable[Columns]]], lengths: Counts, row_tokens: int, *, stream: bool
+    splits: Iterable[tuple[int, Iterable[PieceColumns]]], lengths: Counts, row_tokens: int, *, stream: bool
 ) -> Survey:
     """Survey rows given as (rows, their pieces in order) for each split.
 
@@ -202,7 +201,7 @@ def _stream_rows(lengths: Counts, row_tokens: int) -> int:
     return max(0, (int(lengths.sum()) - 1) // (row_tokens - 1))
 
 
-def stream_pieces(lengths: Counts, row_tokens: int, most_rows: int | None = None) -> Iterator[Columns]:
+def stream_pieces(lengths: Counts, row_tokens: int, most_rows: int | None = None) -> Iterator[PieceColumns]:
     """The pieces of the rows (or of the first `most_rows`) that stream packing would make, many at a time."""
     ends = np.cumsum(lengths)
     rows = _stream_rows(lengths, row_tokens)

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from bosrow.dataset.batch_plan import BatchPlan, plan_batch
+from bosrow.dataset.document_table import DocumentInfo
 from bosrow.dataset.order import MAX_ROWS, Integers, RowOrder, positions_of_step
-from bosrow.dataset.provenance import DocumentInfo, PlacedPiece, Provenance
+from bosrow.dataset.piece_table import PlacedPiece
+from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.rows import Rows, open_rows
 from bosrow.errors import OptionError
 from bosrow.inspect.row_text import PieceText, decoder_of, one_line, text_of_pieces
@@ -92,8 +94,8 @@ def _plan(options: TraceOptions, seq_len: int) -> BatchPlan:
 
 def row_traces(provenance: Provenance, rows: Rows, traced: list[TracedRow], *, with_text: bool) -> list[dict[str, Any]]:
     """For each of `traced` its place and its pieces with their documents, as JSON."""
-    pieces_of = provenance.pieces_of_rows(rows.split, (one.row for one in traced))
-    documents = provenance.documents_of(placed.piece.document for pieces in pieces_of.values() for placed in pieces)
+    pieces_of = provenance.pieces.of_rows(rows.split, (one.row for one in traced))
+    documents = provenance.documents.of(placed.piece.document for pieces in pieces_of.values() for placed in pieces)
     decode = decoder_of(provenance.data_dir, provenance.manifest)
     found = []
     for one in traced:
@@ -129,8 +131,8 @@ def _piece(placed: PlacedPiece, document: DocumentInfo, text: PieceText | None) 
 def document_trace(provenance: Provenance, options: TraceOptions) -> dict[str, Any]:
     """Where the document is, how often each piece is read up to --max_train_steps (once an epoch), in which steps."""
     assert options.document is not None
-    document = provenance.document(options.document)
-    placed = provenance.pieces_of_document(options.document)
+    document = provenance.documents[options.document]
+    placed = provenance.pieces.of_document(options.document)
     splits = {one.split: open_rows(options.data_dir, one.split) for one in placed}
     decode = decoder_of(provenance.data_dir, provenance.manifest)
     seq_len = provenance.manifest.seq_len

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bosrow.dataset.manifest import META, read_manifest
-from bosrow.dataset.provenance_writer import FOLDER as PROVENANCE
+from bosrow.dataset.provenance_layout import FOLDER as PROVENANCE
 from bosrow.dataset.state_file import STATE, State, read_state
 from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError, Interrupted
@@ -70,12 +70,12 @@ def prepare(options: PrepareOptions) -> None:
 
 def _say_complete(folder: Path, options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> None:
     manifest = read_manifest(folder)
+    recorded = manifest.origin.identity
     try:
-        options = with_recorded_split(options, manifest.identity)
+        options = with_recorded_split(options, recorded)
     except Invalid as error:
         raise DataSetError(f"{folder / META}: {error}") from None
-    then = upgraded_identity(manifest.identity, options)
-    check_same(folder, then, identity(options, source, tokenizer))
+    check_same(folder, upgraded_identity(recorded, options), identity(options, source, tokenizer))
     delete_all_but(folder, files_of(manifest))  # a kill right after meta.json was put in place leaves the state behind
     print(f"{folder} is complete, made from this source by these options; nothing to do (--fresh starts over)")
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from bosrow.dataset.manifest import META, PROVENANCE_NAME, SHARD_NAME, Manifest
-from bosrow.dataset.provenance_writer import FOLDER as PROVENANCE
+from bosrow.dataset.provenance_layout import FOLDER as PROVENANCE
 from bosrow.dataset.state_file import STATE
 from bosrow.errors import DataSetError
 from bosrow.files import sync_folder

@@ -101,18 +101,18 @@ def _rows(data_dir: Path, allow_lossy: bool) -> Source:
     from bosrow.dataset.provenance import Provenance
 
     provenance = Provenance(data_dir)
-    lost = provenance.share_lost
+    lost = provenance.manifest.share_lost
     if lost and not allow_lossy:
         raise DataSetError(
             f"--from {data_dir} holds not all of its documents: {lost:.1%} of their tokens were lost when it was made "
             f"(policy {provenance.manifest.policy}); prepare it by --policy keep or stream, or give --allow_lossy"
         )
-    names = provenance.manifest.source_files
+    names = provenance.manifest.origin.source.files
     return Source(
         format="rows",
         files=tuple(SourceFile(path="", name=name, size=0, mark="") for name in names),
         text_field="",
-        id_field="id" if provenance.has_ids else None,
+        id_field="id" if provenance.documents.have_ids else None,
         data_dir=str(data_dir),
         data=provenance.manifest.fingerprint,
     )

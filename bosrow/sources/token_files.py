@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.dataset.documents import cropped_documents, stored_documents
+from bosrow.dataset.documents import cropped_documents, document_stretches
 from bosrow.dataset.provenance import Provenance
 from bosrow.errors import SourceError
 from bosrow.open_files import mapped
@@ -50,7 +50,7 @@ def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
     provenance = Provenance(Path(source.data_dir))
     files = {file.name: index for index, file in enumerate(source.files)}
     lossless = provenance.manifest.policy in LOSSLESS
-    documents = stored_documents(provenance) if lossless else cropped_documents(provenance)
+    documents = document_stretches(provenance) if lossless else cropped_documents(provenance)
     for _ in range(start.part):
         next(documents)
     while payload := [
@@ -58,7 +58,7 @@ def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
         for info, (first, *others) in islice(documents, UNIT_DOCUMENTS)
     ]:
         end = Position(0, start.part + len(payload))
-        yield Unit(start, end, end.part / provenance.documents, payload)
+        yield Unit(start, end, end.part / len(provenance.documents), payload)
         start = end
 
 

@@ -48,7 +48,7 @@ class BatchMeta:
         """
         if isinstance(self.source, MixedRows):
             raise OptionError("documents are numbered in one data set; ask the parts of a mixture, by `places`")
-        pieces = Provenance(self.source.data_dir).pieces_of_rows(self.source.split, self.rows.tolist())
+        pieces = Provenance(self.source.data_dir).pieces.of_rows(self.source.split, self.rows.tolist())
         return [[placed.piece.document for placed in pieces[row]] for row in self.rows.tolist()]
 
 

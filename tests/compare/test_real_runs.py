@@ -104,7 +104,7 @@ def test_what_a_run_has_seen_is_what_its_rows_hold(experiment):
             order = RowOrder(rows=total, seed=run.seed)
             for step in range(1, STEPS + 1):
                 positions = np.arange((step - 1) * ROWS_PER_STEP, step * ROWS_PER_STEP)
-                for row, pieces in provenance.pieces_of_rows("train", set(order.rows_at(positions).tolist())).items():
+                for row, pieces in provenance.pieces.of_rows("train", set(order.rows_at(positions).tolist())).items():
                     rows.add(row)
                     for placed in pieces:
                         piece = placed.piece

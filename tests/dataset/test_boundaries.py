@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from oracles import data_set
 from oracles.survey import held, tokens_of_rows
 
-from bosrow.dataset.documents import cropped_documents, rebuild
+from bosrow.dataset.documents import cropped_documents, read_documents
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.rows import open_rows
 from bosrow.dataset.verify_provenance import provenance_damage
@@ -39,7 +39,7 @@ def small_files(row_group: int) -> Iterator[Path]:
     """A folder; in it files of three documents, and row groups of `row_group` lines."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("bosrow.dataset.provenance_writer.DOCUMENTS_PER_FILE", 3)
-        patch.setattr("bosrow.dataset.provenance.DOCUMENTS_PER_FILE", 3)
+        patch.setattr("bosrow.dataset.document_table.DOCUMENTS_PER_FILE", 3)
         patch.setattr("bosrow.dataset.provenance_writer.ROW_GROUP_LINES", row_group)
         yield Path(folder)
 
@@ -83,14 +83,14 @@ def test_what_is_read_back_is_what_was_read(policy, lengths, row_tokens, shard_r
             ]
             traced = [
                 (placed.row, placed.column + placed.piece.added_bos + place, placed.piece.offset + place)
-                for placed in provenance.pieces_of_document(document)
+                for placed in provenance.pieces.of_document(document)
                 for place in range(placed.piece.length - placed.piece.added_bos)
             ]
             assert sorted(traced) == places
             assert {at for *_, at in traced} <= set(range(length))
 
         if policy in LOSSLESS:
-            assert [found.tolist() for _, found in rebuild(provenance)] == tokens
+            assert [found.tolist() for _, found in read_documents(provenance)] == tokens
         else:
             parts = {info.document: np.concatenate(found).tolist() for info, found in cropped_documents(provenance)}
             assert parts == {n: tokens[n][:count] for n, count in enumerate(held(rows, len(lengths))) if count}

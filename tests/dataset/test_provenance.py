@@ -10,8 +10,9 @@ import pytest
 from corpora import POLICIES, contents, documents, prepared, write_corpus
 from oracles import data_set, packing
 
-from bosrow.dataset.documents import rebuild
-from bosrow.dataset.provenance import PlacedPiece, Provenance
+from bosrow.dataset.documents import read_documents
+from bosrow.dataset.piece_table import PlacedPiece
+from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.rows import open_rows
 from bosrow.errors import OptionError
 from bosrow.packing.policy import Piece
@@ -38,14 +39,14 @@ def corpus(tmp_path_factory) -> tuple[str, ...]:
 @pytest.mark.parametrize("policy", ["keep", "stream"])
 def test_the_documents_rebuilt_from_shards_and_tail_are_those_that_were_read(corpus, tmp_path, policy, val_fraction):
     prepared(tmp_path / "out", data_files=corpus, policy=policy, val_fraction=val_fraction, id_field="id")
-    rebuilt = list(rebuild(Provenance(tmp_path / "out")))
+    rebuilt = list(read_documents(Provenance(tmp_path / "out")))
     assert [tokens.tolist() for _, tokens in rebuilt] == TOKENS
     for number, (info, tokens) in enumerate(rebuilt):
         assert (info.document, info.id, info.tokens) == (number, f"id-{number}", len(tokens))
         assert (info.source_file, info.source_row) == (f"part_{number // 125}.parquet", number % 125)
         assert info.split == ("val" if data_set.is_val(TOKENS[number], val_fraction) else "train")
     for split in ("train", "val"):
-        assert [info.document for info, _ in rebuild(Provenance(tmp_path / "out"), split)] == [
+        assert [info.document for info, _ in read_documents(Provenance(tmp_path / "out"), split)] == [
             info.document for info, _ in rebuilt if info.split == split
         ]
 
@@ -63,7 +64,7 @@ def check_dev(folder: Path, policy: str) -> None:
     options: dict[str, Any] = {"data_files": (str(DEV),), "policy": policy, "id_field": "id", "val_fraction": 0.05}
     prepare(PrepareOptions(out_dir=folder / "out", seq_len=1024, workers=2, **options))
     rebuilt = 0
-    for (info, tokens), name, ids in zip(rebuild(Provenance(folder / "out")), names, encoded, strict=True):
+    for (info, tokens), name, ids in zip(read_documents(Provenance(folder / "out")), names, encoded, strict=True):
         assert (info.id, tokens[0]) == (name, data_set.BOS)
         assert np.array_equal(tokens[1:], ids)
         rebuilt += 1
@@ -98,7 +99,7 @@ def test_rows_lead_to_documents_and_documents_to_rows_as_the_rule_has_it(corpus,
     expected = pieces_by_rule(policy)
     assert len(expected) == len(rows) > 2 * SHARD_ROWS
     of_documents: dict[int, list[PlacedPiece]] = {document: [] for document in range(len(TOKENS))}
-    found = provenance.pieces_of_rows("train", range(len(rows)))
+    found = provenance.pieces.of_rows("train", range(len(rows)))
     for row, pieces in enumerate(expected):
         column = 0
         for placed, piece in zip(found[row], pieces, strict=True):
@@ -109,7 +110,7 @@ def test_rows_lead_to_documents_and_documents_to_rows_as_the_rule_has_it(corpus,
             assert rows[row][column : column + length].tolist() == [data_set.BOS] * added_bos + own
             column += length
     for document in range(0, len(TOKENS), 7):
-        assert provenance.pieces_of_document(document) == of_documents[document]
+        assert provenance.pieces.of_document(document) == of_documents[document]
 
 
 def test_rows_and_documents_are_found_on_both_sides_of_val_shards(corpus, tmp_path):
@@ -118,10 +119,10 @@ def test_rows_and_documents_are_found_on_both_sides_of_val_shards(corpus, tmp_pa
     expected = pieces_by_rule("crop")
     for row in (0, SHARD_ROWS - 1, SHARD_ROWS, len(expected) - 1):
         split, number = ("val", row) if row < SHARD_ROWS else ("train", row - SHARD_ROWS)
-        found = provenance.pieces_of_row(split, number)
+        found = provenance.pieces.of_row(split, number)
         assert [tuple(placed.piece) for placed in found] == expected[row]
-        assert provenance.pieces_of_document(found[0].piece.document) == [found[0]]
-    assert provenance.document(7).split is None
+        assert provenance.pieces.of_document(found[0].piece.document) == [found[0]]
+    assert provenance.documents[7].split is None
 
 
 def test_what_is_out_of_range_is_refused_with_the_range(corpus, tmp_path):
@@ -129,18 +130,18 @@ def test_what_is_out_of_range_is_refused_with_the_range(corpus, tmp_path):
     provenance = Provenance(tmp_path / "out")
     rows = provenance.manifest.rows_of("train")
     with pytest.raises(OptionError, match=rf"no train row {rows}; .* has 0 to {rows - 1}"):
-        provenance.pieces_of_row("train", rows)
+        provenance.pieces.of_row("train", rows)
     with pytest.raises(OptionError, match="has no val rows"):
-        provenance.pieces_of_row("val", 0)
+        provenance.pieces.of_row("val", 0)
     with pytest.raises(OptionError, match=r"no document 250; .* has 0 to 249"):
-        provenance.document(250)
+        provenance.documents[250]
 
 
 @pytest.mark.parametrize("policy", ["crop", "keep"])
 def test_the_bytes_of_every_file_are_the_same_whatever_the_checkpoints(corpus, tmp_path, monkeypatch, policy):
     """Several document files and row groups, so that each kind of boundary is crossed."""
     monkeypatch.setattr("bosrow.dataset.provenance_writer.DOCUMENTS_PER_FILE", 100)
-    monkeypatch.setattr("bosrow.dataset.provenance.DOCUMENTS_PER_FILE", 100)
+    monkeypatch.setattr("bosrow.dataset.document_table.DOCUMENTS_PER_FILE", 100)
     monkeypatch.setattr("bosrow.dataset.provenance_writer.ROW_GROUP_LINES", 64)
     settings: dict[str, Any] = {"data_files": corpus, "policy": policy, "id_field": "id", "val_fraction": 0.2}
     alone = prepared(tmp_path / "alone", **settings)
@@ -153,9 +154,9 @@ def test_the_bytes_of_every_file_are_the_same_whatever_the_checkpoints(corpus, t
     assert prepared(tmp_path / "workers", workers=2, **often, **settings) == alone
     assert contents(tmp_path / "alone") == alone
     provenance = Provenance(tmp_path / "alone")
-    infos = provenance.documents_of(range(250))
+    infos = provenance.documents.of(range(250))
     assert [infos[document].id for document in range(250)] == [f"id-{n}" for n in range(250)]
-    assert provenance.lengths().tolist() == [len(tokens) for tokens in TOKENS]
+    assert provenance.documents.lengths().tolist() == [len(tokens) for tokens in TOKENS]
 
 
 def test_ids_that_are_missing_or_no_strings_are_kept_as_they_can_be(tmp_path):
@@ -168,5 +169,5 @@ def test_ids_that_are_missing_or_no_strings_are_kept_as_they_can_be(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     files = (str(tmp_path / "a.jsonl"),)
     prepared(tmp_path / "out", data_files=files, policy="keep", val_fraction=0.0, id_field="id")
-    infos = Provenance(tmp_path / "out").documents_of(range(4))
+    infos = Provenance(tmp_path / "out").documents.of(range(4))
     assert [infos[document].id for document in range(4)] == ["7", None, None, "é\n"]

@@ -8,6 +8,7 @@ import pytest
 from corpora import documents, write_corpus
 
 from bosrow.dataset.manifest import SPLITS
+from bosrow.dataset.piece_table import PieceTable
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.rows import open_rows
 from bosrow.errors import DataSetError
@@ -36,14 +37,14 @@ def arms(tmp_path_factory) -> Path:
 def tokens_held(data_dir: Path, split: str) -> set[tuple[str, int, int, int]]:
     """Slow and obvious: (file, row, offset, token) of every token of a document in rows and tail."""
     provenance = Provenance(data_dir)
-    infos = provenance.documents_of(range(provenance.documents))
+    infos = provenance.documents.of(range(len(provenance.documents)))
     rows = open_rows(data_dir, split)
     held = [
         (placed.piece, rows[row][placed.column : placed.column + placed.piece.length])
-        for row, pieces in provenance.pieces_of_rows(split, range(len(rows))).items()
+        for row, pieces in provenance.pieces.of_rows(split, range(len(rows))).items()
         for placed in pieces
     ]
-    tail, tokens = provenance.tail(split)
+    tail, tokens = provenance.pieces.of_tail(split)
     ends = np.cumsum(tail["length"])
     for document, offset, added_bos, part in zip(
         tail["document"], tail["offset"], tail["added_bos"], np.split(tokens, ends)[:-1], strict=True
@@ -94,11 +95,11 @@ def test_a_data_set_of_other_tokens_is_refused_and_the_first_difference_named(ar
 def test_the_smallest_difference_is_found(arms, tmp_path, monkeypatch, change):
     """The pieces of C, changed as they are read."""
     shutil.copytree(arms / "stream_of_crop", tmp_path / "changed")
-    whole = Provenance.columns
+    whole = PieceTable.of_split
 
     def changed(self, split):
         for columns in whole(self, split):
-            if self.data_dir.name == "changed" and split == "train":
+            if self._files.data_dir.name == "changed" and split == "train":
                 # One whose end no other piece repeats: the last of its document, in the middle of a row.
                 last = columns["document"][1:] != columns["document"][:-1]
                 (place, *_) = np.flatnonzero(last & (columns["length"][:-1] > 2))
@@ -112,6 +113,6 @@ def test_the_smallest_difference_is_found(arms, tmp_path, monkeypatch, change):
                     columns["offset"][place] += 1
             yield columns
 
-    monkeypatch.setattr(Provenance, "columns", changed)
+    monkeypatch.setattr(PieceTable, "of_split", changed)
     with pytest.raises(DataSetError, match="does not hold the tokens"):
         require_same_tokens(arms / "crop", tmp_path / "changed")

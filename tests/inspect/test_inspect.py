@@ -37,7 +37,7 @@ def test_json_has_the_ledger_the_counts_and_the_rows(made, capsys, policy):
     context = contexts(rows)
     assert found["mean_context"] == pytest.approx(sum(context) / len(context))
     assert (found["mean_context_of_stream"] is None) == (policy == "stream")
-    assert sum(one["documents"] for one in found["documents_by_length"]) == provenance.documents
+    assert sum(one["documents"] for one in found["documents_by_length"]) == len(provenance.documents)
     assert sum(found["pieces_per_row"]) == len(rows)
     assert len({row["row"] for row in found["shown"]}) == 5
 

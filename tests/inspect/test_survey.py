@@ -19,7 +19,7 @@ from bosrow.inspect.survey import least_cuts, survey, survey_rows, survey_stream
 def test_a_survey_counts_what_counting_token_by_token_finds(made, policy):
     provenance = Provenance(made[policy])
     found, rows = survey(provenance), tokens_of_rows(made[policy])
-    documents = provenance.documents
+    documents = len(provenance.documents)
     assert found.rows == len(rows)
     assert found.in_rows.tolist() == held(rows, documents)
     assert found.cuts.tolist() == cuts(_train_and_val(provenance, rows), documents, stream=policy == "stream")
@@ -58,7 +58,7 @@ def test_pieces_of_rows_and_cuts_add_up_to_the_ledger(made):
 def test_a_stream_foretold_from_lengths_is_the_stream_that_is_made(made, tmp_path):
     prepared(tmp_path / "stream", data_files=(made["source"],), policy="stream", val_fraction=0.0)
     provenance = Provenance(tmp_path / "stream")
-    real, foretold = survey(provenance), survey_stream(provenance.lengths().astype(np.int64), 33)
+    real, foretold = survey(provenance), survey_stream(provenance.documents.lengths().astype(np.int64), 33)
     assert real.rows > 100
     for name in ("rows", "mean_context", "least_cuts"):
         assert getattr(real, name) == getattr(foretold, name)
@@ -113,8 +113,8 @@ def test_policies_foretells_what_each_policy_makes(made, tmp_path, capsys):
         provenance = Provenance(folder)
         (ledger,) = (one for one in provenance.manifest.ledger.values() if one["documents_read"])
         rows = tokens_of_rows(folder)
-        lengths, in_rows = provenance.lengths().tolist(), held(rows, provenance.documents)
-        found = cuts(rows, provenance.documents, stream=policy == "stream")
+        lengths, in_rows = provenance.documents.lengths().tolist(), held(rows, len(provenance.documents))
+        found = cuts(rows, len(provenance.documents), stream=policy == "stream")
         # What no row holds of a crop policy's document that has a row was cropped; one without any row is in the tail.
         cropped = [policy.startswith("crop") and 0 < here < all_ for here, all_ in zip(in_rows, lengths, strict=True)]
         assert line["rows"] == len(rows)
@@ -147,7 +147,7 @@ def test_policies_reads_no_more_than_the_sample_asked_for(made, capsys):
     assert main(["policies", *asked, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["documents"] == 40
-    assert found["tokens"] == Provenance(made["keep"]).lengths()[:40].sum()
+    assert found["tokens"] == Provenance(made["keep"]).documents.lengths()[:40].sum()
 
 
 def test_policies_prints_a_line_for_each_policy_and_explains_it(made, capsys):

@@ -77,7 +77,7 @@ def check_against(seen, trace, folder, world_size):
         for rank in range(world_size):
             assert trace("--step", step, "--rank", rank, *asked)["rows"] == [r for r in rows if r["rank"] == rank]
     assert traced == seen
-    for document in range(Provenance(folder).documents):
+    for document in range(len(Provenance(folder).documents)):
         for piece in trace("--document", document, "--max_train_steps", STEPS, *asked)["pieces"]:
             read = sorted(
                 step for step, *_, shard, row in seen if (shard, row) == (piece["shard"], piece["row_in_shard"])

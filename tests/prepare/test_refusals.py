@@ -177,7 +177,7 @@ def test_val_shards_that_take_all_rows_are_warned_of_at_the_start_and_refused_at
 def test_by_default_a_small_corpus_leaves_rows_for_training(jsonl, tmp_path):
     assert main(["prepare", "--data_files", str(jsonl), "--out_dir", str(tmp_path / "out"), "--seq_len", "32"]) == 0
     assert len(open_rows(tmp_path / "out", "train")) > 50
-    assert read_manifest(tmp_path / "out").identity["val_fraction"] == 0.005
+    assert read_manifest(tmp_path / "out").origin.identity["val_fraction"] == 0.005
 
 
 def test_with_its_output_closed_a_command_still_works(jsonl, tmp_path):

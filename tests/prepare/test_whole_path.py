@@ -11,7 +11,8 @@ import pytest
 from corpora import POLICIES, documents, prepared
 from oracles import data_set as oracle
 
-from bosrow.dataset.provenance import PlacedPiece, Provenance
+from bosrow.dataset.piece_table import PlacedPiece
+from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.state_file import read_state
 from bosrow.prepare.run import Run
 from bosrow.tokenizers.gpt2 import load_tokenizer
@@ -69,11 +70,11 @@ def recount(folder: Path, lengths: list[int], lossy: bool) -> dict[str, dict[str
     places: dict[int, list[PlacedPiece]] = {document: [] for document in range(len(lengths))}
     for split, count in counts.items():
         count["rows"] = provenance.manifest.rows_of(split)
-        rows = provenance.pieces_of_rows(split, range(count["rows"])) if count["rows"] else {}
+        rows = provenance.pieces.of_rows(split, range(count["rows"])) if count["rows"] else {}
         for placed in (placed for row in sorted(rows) for placed in rows[row]):
             places[placed.piece.document].append(placed)
             count["added_bos"] += placed.piece.added_bos
-    for document, info in provenance.documents_of(places).items():
+    for document, info in provenance.documents.of(places).items():
         mine, length = places[document], lengths[document]
         count = counts[info.split or (mine[0].split if mine else "train")]
         seen: set[int] = set()

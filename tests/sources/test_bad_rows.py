@@ -22,7 +22,7 @@ import zstandard
 from bad_rows import CASES, CHANGED, GOOD, PACKED, Case, parquet, strings, table, texts, write_case
 from corpora import bosrow, contents, prepared, write_corpus
 
-from bosrow.dataset.documents import rebuild
+from bosrow.dataset.documents import read_documents
 from bosrow.dataset.provenance import Provenance
 from bosrow.errors import BadRowError, MachineError, SourceError
 from bosrow.prepare import run as run_module
@@ -80,7 +80,7 @@ def test_what_is_bad_is_counted_and_named_and_everything_else_is_read(name, tmp_
         *((path.name, *row) for row in case.good),
         (around.format("z"), 0, GOOD[1]),
     ]
-    found = [(info.source_file, info.source_row, tokens.tolist()) for info, tokens in rebuild(Provenance(out))]
+    found = [(info.source_file, info.source_row, tokens.tolist()) for info, tokens in read_documents(Provenance(out))]
     assert found == [(file, row, [END_OF_TEXT, *TOKENIZER.encode(text).tolist()]) for file, row, text in expected]
 
 
@@ -156,7 +156,7 @@ def test_a_name_that_is_not_utf8_is_read_and_told_with_replacement_characters(tm
     corpus.mkdir()
     (corpus / os.fsdecode(b"caf\xe9.jsonl")).write_bytes(texts(*GOOD, None))
     prepared(tmp_path / "out", on_bad_row="skip", **options_of(corpus))
-    assert {info.source_file for info, _ in rebuild(Provenance(tmp_path / "out"))} == {"caf\ufffd.jsonl"}
+    assert {info.source_file for info, _ in read_documents(Provenance(tmp_path / "out"))} == {"caf\ufffd.jsonl"}
     assert json.loads((tmp_path / "out" / "bad_rows.jsonl").read_bytes())["file"] == "caf\ufffd.jsonl"
 
 
@@ -198,7 +198,7 @@ def test_a_hundred_megabytes_without_a_space_are_one_document(tmp_path):
     text = "ab1é" * 20_000_000
     (tmp_path / "a.jsonl").write_bytes(texts(text))
     prepared(tmp_path / "out", **options_of(tmp_path, data_files=(str(tmp_path / "a.jsonl"),), seq_len=1024))
-    ((_, tokens),) = rebuild(Provenance(tmp_path / "out"))
+    ((_, tokens),) = read_documents(Provenance(tmp_path / "out"))
     assert TOKENIZER.decode(tokens[1:]) == text
     shutil.rmtree(tmp_path / "out")
 

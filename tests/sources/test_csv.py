@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kills import kill_randomly
 
-from bosrow.dataset.documents import rebuild
+from bosrow.dataset.documents import read_documents
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.state_file import STATE, read_state, write_state
 from bosrow.errors import BadRowError, DataSetError, OptionError, SourceError
@@ -44,7 +44,7 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def texts_of(folder: Path) -> list[tuple[int, str]]:
     """Row and text of each document of a data set that lost nothing."""
     tokenizer = load_tokenizer()
-    return [(info.source_row, tokenizer.decode(tokens[1:])) for info, tokens in rebuild(Provenance(folder))]
+    return [(info.source_row, tokenizer.decode(tokens[1:])) for info, tokens in read_documents(Provenance(folder))]
 
 
 def bad_rows_of(folder: Path) -> list[tuple[int, str]]:
@@ -329,7 +329,7 @@ def test_files_with_names_that_are_patterns_or_addresses_are_read_as_they_are(tm
     names = sorted(path.name for path in tmp_path.iterdir())
     patterns = (str(tmp_path / "[!.]*.csv"), str(tmp_path / ".h*"))
     prepared(tmp_path / "out", dataset="csv", data_files=patterns, **WHOLE)
-    assert sorted(info.source_file for info, _ in rebuild(Provenance(tmp_path / "out"))) == names
+    assert sorted(info.source_file for info, _ in read_documents(Provenance(tmp_path / "out"))) == names
 
 
 # ---- states of before
@@ -389,7 +389,7 @@ def test_csv_files_of_the_hub_are_read_as_their_readme_says(hub: Hub, tmp_path, 
     for workers in (0, 1):
         prepared(tmp_path / f"{workers}", workers=workers, **settings)
         assert texts_of(tmp_path / f"{workers}") == list(enumerate(texts))
-        infos = [info for info, _ in rebuild(Provenance(tmp_path / f"{workers}"))]
+        infos = [info for info, _ in read_documents(Provenance(tmp_path / f"{workers}"))]
         assert (infos[59].source_file, infos[59].id) == (name, "59")
 
 

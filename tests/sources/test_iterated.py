@@ -28,8 +28,8 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def decoded(folder: Path) -> list[tuple[str, int, str | None]]:
     """File, row and id of each document."""
     provenance = Provenance(folder)
-    infos = provenance.documents_of(range(provenance.documents))
-    return [(infos[n].source_file, infos[n].source_row, infos[n].id) for n in range(provenance.documents)]
+    infos = provenance.documents.of(range(len(provenance.documents)))
+    return [(infos[n].source_file, infos[n].source_row, infos[n].id) for n in range(len(provenance.documents))]
 
 
 @pytest.mark.parametrize("kind", HANDED_ON)

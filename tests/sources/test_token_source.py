@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bosrow.cli import main
-from bosrow.dataset.documents import rebuild
+from bosrow.dataset.documents import read_documents
 from bosrow.dataset.provenance import Provenance
 from bosrow.sources.token_files import LLMC_MAGIC, open_tokens
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
@@ -86,7 +86,7 @@ def test_provenance_points_at_the_place_in_the_token_file(tmp_path):
         prepare("--data_files", tmp_path / "a.bin", "--out_dir", tmp_path / "out", "--seq_len", 64, "--policy", "keep")
         == 0
     )
-    for info, tokens in rebuild(Provenance(tmp_path / "out")):
+    for info, tokens in read_documents(Provenance(tmp_path / "out")):
         assert BEFORE[info.source_row : info.source_row + info.tokens - 1].tolist() == tokens[1:].tolist()
 
 
@@ -196,7 +196,7 @@ def test_a_lossy_data_set_is_refused_with_the_share_lost_unless_allowed(tmp_path
     assert prepare("--from", tmp_path / "crop", *arguments) == 0
     # Exactly the tokens that a row held, by document (here: its line in the file) and offset.
     held = {(p.document, p.offset + n) for p in _pieces(tmp_path / "crop") for n in range(p.length)}
-    infos = [info for info, _ in rebuild(Provenance(tmp_path / "out"))]
+    infos = [info for info, _ in read_documents(Provenance(tmp_path / "out"))]
     assert {(info.source_row, n) for info in infos for n in range(info.tokens)} == held
 
 
@@ -204,7 +204,7 @@ def _pieces(folder):
     provenance = Provenance(folder)
     for split in ("train", "val"):
         for row in range(provenance.manifest.rows_of(split)):
-            for placed in provenance.pieces_of_row(split, row):
+            for placed in provenance.pieces.of_row(split, row):
                 yield placed.piece
 
 

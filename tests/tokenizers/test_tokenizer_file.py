@@ -11,7 +11,7 @@ tokenizers = pytest.importorskip("tokenizers")
 from vocabularies import BOS, write_tokenizer  # noqa: E402 - after the skip
 
 from bosrow.cli import main  # noqa: E402
-from bosrow.dataset.documents import rebuild  # noqa: E402
+from bosrow.dataset.documents import read_documents  # noqa: E402
 from bosrow.dataset.manifest import read_manifest  # noqa: E402
 from bosrow.dataset.provenance import Provenance  # noqa: E402
 from bosrow.dataset.tokenizer import dataset_tokenizer  # noqa: E402
@@ -114,7 +114,7 @@ def test_a_data_set_carries_its_tokenizer_and_goes_on_without_the_original(corpu
     manifest = read_manifest(tmp_path / "keep")
     tokenizer = dataset_tokenizer(tmp_path / "keep", manifest)
     assert (manifest.vocab_size, manifest.bos_token_id) == (tokenizer.vocab_size, tokenizer.bos_token_id)
-    texts = [tokenizer.decode(tokens[1:]) for _, tokens in rebuild(Provenance(tmp_path / "keep"))]
+    texts = [tokenizer.decode(tokens[1:]) for _, tokens in read_documents(Provenance(tmp_path / "keep"))]
     assert texts == [*documents(200), f"a {BOS} b", BOS]
     anew = prepared(tmp_path / "anew", from_dir=tmp_path / "keep", seq_len=16, policy="stream")
     straight = prepared(tmp_path / "straight", **settings | {"seq_len": 16, "policy": "stream"})

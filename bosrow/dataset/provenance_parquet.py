@@ -8,7 +8,7 @@ of which takes longer than most lookups.)
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,32 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bosrow.dataset.provenance_writer import PIECE
+from bosrow.dataset.manifest import ProvenanceInfo
+from bosrow.dataset.provenance_layout import DOCUMENTS, FOLDER, MAY_BE_NULL, PIECES, TAIL, PieceColumns
 from bosrow.errors import DataSetError, MachineError
 
-Columns = dict[str, npt.NDArray[Any]]
 
-PIECES = pa.schema([pa.field(name, pa.from_numpy_dtype(PIECE[name])) for name in PIECE.names or ()])
-TAIL = pa.schema([PIECES.field(name) for name in ("document", "offset", "length", "added_bos")]).append(
-    pa.field("tokens", pa.list_(pa.uint16()))
-)
-DOCUMENTS = pa.schema(
-    [
-        pa.field("document", pa.uint64()),
-        pa.field("source_file", pa.dictionary(pa.int32(), pa.string())),
-        pa.field("source_row", pa.uint64()),
-        pa.field("tokens", pa.uint32()),
-        pa.field("split", pa.dictionary(pa.int8(), pa.string())),
-    ]
-)
-MAY_BE_NULL = ("split", "id")
+class ProvenanceFiles:
+    """The files of a provenance, by the names that meta.json gives them."""
+
+    def __init__(self, data_dir: Path, infos: Iterable[ProvenanceInfo]) -> None:
+        self.data_dir = data_dir
+        self._lines = {info.name: info.rows for info in infos}
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all files."""
+        return self._lines.keys()
+
+    def lines_of(self, name: str) -> int:
+        """How many lines a file has."""
+        return self._lines[name]
+
+    def open(self, name: str) -> "ProvenanceFile":
+        """A file, open. Raises DataSetError where meta.json names none so, or the file is not as it says."""
+        if name not in self._lines:
+            raise DataSetError(f"{self.data_dir} lacks {FOLDER}/{name}; the data set is damaged")
+        return ProvenanceFile(self.data_dir / FOLDER / name, self._lines[name])
 
 
 class ProvenanceFile:
@@ -87,7 +94,7 @@ class ProvenanceFile:
                     self._check_nulls(table)
                     yield table
 
-    def arrays(self, only: tuple[str, Collection[int]] | None = None) -> Iterator[Columns]:
+    def arrays(self, only: tuple[str, Collection[int]] | None = None) -> Iterator[PieceColumns]:
         """As `tables`, where all columns hold numbers; with `only` exactly the lines that hold one of the values."""
         for table in self.tables(only=only):
             found = {name: as_array(table[name]) for name in table.column_names}

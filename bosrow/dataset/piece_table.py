@@ -1,0 +1,137 @@
+"""The pieces of a data set: which tokens of which document stand at which place of which row.
+
+Promise: each piece lies inside the rows and names a document that there is, and the pieces of a row that was asked for
+make up all of it, or DataSetError says which do not. Cost: a question about rows or a document reads the Parquet row
+groups that can hold the answer (131,072 pieces each): a few for rows, which are in order; for a document up to all of
+them, since its pieces may be anywhere. `of_split` and `of_shard` hand out arrays, 131,072 pieces at a time.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bosrow.dataset.manifest import SPLITS, Manifest, ShardInfo
+from bosrow.dataset.provenance_layout import PIECE, TAIL, PieceColumns, pieces_file, tail_file
+from bosrow.dataset.provenance_parquet import ProvenanceFiles, as_array
+from bosrow.errors import DataSetError, OptionError
+from bosrow.packing.policy import Piece
+
+
+class PlacedPiece(NamedTuple):
+    """A piece and its place: `row` counts within the split."""
+
+    split: str
+    row: int
+    column: int
+    piece: Piece
+
+
+class PieceTable:
+    """The pieces of all rows: by row, by document, or read through in order."""
+
+    def __init__(self, manifest: Manifest, files: ProvenanceFiles, *, documents: int) -> None:
+        self._manifest = manifest
+        self._files = files
+        self._documents = documents
+
+    def of_row(self, split: str, row: int) -> list[PlacedPiece]:
+        """The pieces of a row (counted within the split), left to right. Raises OptionError if out of range."""
+        return self.of_rows(split, [row])[row]
+
+    def of_rows(self, split: str, rows: Iterable[int]) -> dict[int, list[PlacedPiece]]:
+        """The pieces of each of `rows` (counted within the split), left to right. Raises OptionError for others."""
+        wanted = sorted(set(rows))
+        total = self._manifest.rows_of(split)
+        if not total:
+            raise OptionError(f"{self._files.data_dir} has no {split} rows")
+        for row in wanted:
+            if not 0 <= row < total:
+                raise OptionError(f"there is no {split} row {row}; {self._files.data_dir} has 0 to {total - 1}")
+        found: dict[int, list[PlacedPiece]] = {row: [] for row in wanted}
+        for first, shard in self._shards(split):
+            inside = [row - first for row in wanted if first <= row < first + shard.rows]
+            if inside:
+                for placed in self._placed(shard, first, ("row", inside)):
+                    found[placed.row].append(placed)
+        for row, pieces in found.items():
+            self._check_row(split, row, pieces)
+        return found
+
+    def of_document(self, document: int) -> list[PlacedPiece]:
+        """Where a document is, in order of its offsets; empty if no row holds any of it."""
+        found = [
+            placed
+            for split in SPLITS
+            for first, shard in self._shards(split)
+            for placed in self._placed(shard, first, ("document", [document]))
+        ]
+        return sorted(found, key=lambda placed: placed.piece.offset)
+
+    def of_split(self, split: str) -> Iterator[PieceColumns]:
+        """All pieces of a split's rows in order; `row` counts within the split."""
+        for first, shard in self._shards(split):
+            for pieces in self.of_shard(shard):
+                yield pieces | {"row": pieces["row"].astype(np.int64) + first}
+
+    def of_shard(self, shard: ShardInfo, only: tuple[str, Collection[int]] | None = None) -> Iterator[PieceColumns]:
+        """The pieces of a shard in order (`only`: those of which a column has one of some values).
+
+        `row` counts within the shard. Raises DataSetError for a piece that the shard cannot hold.
+        """
+        name, row_tokens = pieces_file(shard.name), self._manifest.row_tokens
+        for pieces in self._files.open(name).arrays(only=only):
+            outside = (pieces["row"] >= shard.rows) | (pieces["document"] >= self._documents)
+            outside |= pieces["column"].astype(np.int64) + pieces["length"] > row_tokens
+            outside |= pieces["length"] == 0
+            if outside.any():
+                line = {key: column[outside][0].item() for key, column in pieces.items()}
+                raise DataSetError(f"{name} has a piece outside the rows ({line}); the data set is damaged")
+            yield pieces
+
+    def of_tail(self, split: str) -> tuple[PieceColumns, npt.NDArray[np.uint16]]:
+        """The pieces of a split's unfilled last row, without places, and their tokens one after the other.
+
+        Both are empty where no tail was stored.
+        """
+        name = tail_file(split)
+        columns: PieceColumns = {field.name: np.empty(0, PIECE[field.name]) for field in TAIL if field.name != "tokens"}
+        tokens = np.empty(0, np.uint16)
+        for table in self._files.open(name).tables() if name in self._files.names else ():
+            lists = table["tokens"].combine_chunks()
+            ends = np.from_dlpack(lists.offsets)
+            tokens = np.concatenate([tokens, np.from_dlpack(lists.values)[ends[0] : ends[-1]]])
+            if np.diff(ends).tolist() != as_array(table["length"]).tolist():
+                raise DataSetError(f"{name}: a piece has not the tokens that its length says; the data set is damaged")
+            columns = {key: np.concatenate([columns[key], as_array(table[key])]) for key in columns}
+        return columns, tokens
+
+    def _shards(self, split: str) -> Iterator[tuple[int, ShardInfo]]:
+        """The shards of a split, each with the number of its first row within the split."""
+        first = 0
+        for shard in self._manifest.shards_of(split):
+            yield first, shard
+            first += shard.rows
+
+    def _placed(self, shard: ShardInfo, first: int, only: tuple[str, Collection[int]]) -> Iterator[PlacedPiece]:
+        for pieces in self.of_shard(shard, only):
+            for row, column, length, document, offset, added_bos in zip(
+                *(pieces[name].tolist() for name in PIECE.names or ()), strict=True
+            ):
+                yield PlacedPiece(shard.split, first + row, column, Piece(document, offset, length, added_bos))
+
+    def _check_row(self, split: str, row: int, pieces: list[PlacedPiece]) -> None:
+        """Raise DataSetError unless the pieces, one behind the other, make up a row."""
+        end = 0
+        for placed in pieces:
+            if placed.column != end:
+                break
+            end += placed.piece.length
+        else:
+            if end == self._manifest.row_tokens:
+                return
+        raise DataSetError(
+            f"the provenance of {split} row {row} in {self._files.data_dir} does not make up a row of "
+            f"{self._manifest.row_tokens:,} tokens; the data set is damaged"
+        )
