@@ -2,7 +2,8 @@
 
 import heapq
 
-from bosrow.packing.policy import LengthIndex, Piece, Policy, Row, smallest, unfilled_row
+from bosrow.packing.length_index import LengthIndex, smallest
+from bosrow.packing.policy import Piece, Policy, Row, unfilled_row
 from bosrow.strict_json import Count, Invalid, Record
 
 

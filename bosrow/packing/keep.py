@@ -29,7 +29,8 @@ in one of the first 3 * buffer_docs + 1 rows completed after its arrival, not co
 document fills alone.
 """
 
-from bosrow.packing.policy import LengthIndex, Piece, Policy, Row, largest, smallest, unfilled_row
+from bosrow.packing.length_index import LengthIndex, largest, smallest
+from bosrow.packing.policy import Piece, Policy, Row, unfilled_row
 from bosrow.strict_json import Count, Invalid, Record
 
 # 2 and 4 are as good on most lengths. A larger number lets hard lengths pile up, a smaller one spends the easy ones.
@@ -85,7 +86,7 @@ class Keep(Policy):
         self._waiting[document] = tokens, offset
         index, length = self._entry(tokens, offset)
         index.add(length, document)
-        self._mirror |= 1 << self._row_tokens - length
+        self._mirror |= 1 << (self._row_tokens - length)
 
     def _entry(self, tokens: int, offset: int) -> tuple[LengthIndex, int]:
         """The index in which such a document stands, and its length there."""
@@ -100,7 +101,7 @@ class Keep(Policy):
         lengths = short.lengths | long.lengths
         if gap == self._row_tokens:
             self._begin(lengths, rows)
-        elif lengths >> gap & 1:
+        elif (lengths >> gap) & 1:
             self._place_rest(self._pop(gap), rows)
         elif half := self._most_equal_pair(lengths, gap):
             self._place_rest(self._pop(half), rows)
@@ -110,8 +111,9 @@ class Keep(Policy):
         elif length := largest(lengths, gap // 2):
             self._place_rest(self._pop(length), rows)
         else:
-            # Bit n: n + other == row_tokens + gap - 1, so n cut after gap leaves row_tokens - other.
-            partnered = (lengths & (self._mirror << (gap - 1))) >> (gap + 1) << (gap + 1)
+            # Bit n: another length is row_tokens + gap - 1 - n. It and what n leaves after the gap fill a row.
+            partnered = lengths & (self._mirror << (gap - 1))
+            partnered = (partnered >> (gap + 1)) << (gap + 1)  # those longer than the gap alone
             length = (partnered or lengths).bit_length() - 1
             place = self._cut if length > gap else self._place_rest
             place(self._pop(length), rows)
@@ -130,19 +132,20 @@ class Keep(Policy):
     def _most_equal_pair(self, lengths: int, gap: int) -> int:
         """The larger length of the most equal two that make the gap, or 0."""
         half = (gap + 1) // 2
-        pairs = (lengths & self._mirror >> self._row_tokens - gap) >> half  # bit n: half + n and its partner wait
+        partners = self._mirror >> (self._row_tokens - gap)  # bit n: some document has length gap - n
+        pairs = (lengths & partners) >> half  # bit n: half + n and its partner wait
         if pairs & 1 and gap == 2 * half and self._short.count(half) + self._long.count(half) == 1:
             pairs ^= 1  # one document cannot be both
         return half + smallest(pairs) if pairs else 0
 
     def _pop(self, length: int) -> int:
         """Take a document out of its index; of equals a short one, which is of less use for step 3."""
-        return self._take(self._short if self._short.lengths >> length & 1 else self._long, length)
+        return self._take(self._short if (self._short.lengths >> length) & 1 else self._long, length)
 
     def _take(self, index: LengthIndex, length: int) -> int:
         document = index.pop(length)
-        if not (self._short.lengths | self._long.lengths) >> length & 1:
-            self._mirror ^= 1 << self._row_tokens - length
+        if not ((self._short.lengths | self._long.lengths) >> length) & 1:
+            self._mirror ^= 1 << (self._row_tokens - length)
         return document
 
     def _place_rest(self, document: int, rows: list[Row]) -> None:

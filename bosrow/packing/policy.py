@@ -1,13 +1,6 @@
-"""What every packing policy shares: pieces, rows, what a policy does, and an index of documents by length.
+"""What a packing policy is: documents go in by number and length, full rows of pieces come out."""
 
-The index answers "the largest that fits" at a cost that does not grow with the number of documents: the
-lengths that wait are one Python integer used as a set of bits, so a search is a shift and a mask.
-"""
-
-import heapq
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from bosrow.strict_json import Count, Invalid, Record
@@ -90,42 +83,3 @@ def unfilled_row(pieces: list[Piece], row_tokens: int, *, adds_bos: bool = False
     if any(piece.added_bos is not (adds_bos and piece.offset > 0) for piece in pieces):
         raise Invalid("a piece has an added BOS where none belongs, or none")
     return list(pieces)
-
-
-def largest(lengths: int, most: int) -> int:
-    """The largest number of at most `most` in a set of bits, or 0."""
-    fitting = lengths & (2 << most) - 1
-    return fitting.bit_length() - 1 if fitting else 0
-
-
-def smallest(lengths: int) -> int:
-    """The smallest number in a set of bits that is not empty."""
-    return (lengths & -lengths).bit_length() - 1
-
-
-class LengthIndex:
-    """Documents by their length, at least 1; among equals the lowest document number comes first."""
-
-    def __init__(self) -> None:
-        self.lengths = 0  # bit n is set: some document has length n
-        self._documents: defaultdict[int, list[int]] = defaultdict(list)  # length -> heap of document numbers
-
-    def add(self, length: int, document: int) -> None:
-        heapq.heappush(self._documents[length], document)
-        self.lengths |= 1 << length
-
-    def pop(self, length: int) -> int:
-        """Remove and return the lowest document number of exactly this length."""
-        documents = self._documents[length]
-        document = heapq.heappop(documents)
-        if not documents:
-            self.lengths ^= 1 << length
-        return document
-
-    def count(self, length: int) -> int:
-        """How many documents have exactly this length."""
-        return len(self._documents.get(length, ()))
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """All (document, length)."""
-        return ((document, length) for length, documents in self._documents.items() for document in documents)

@@ -164,7 +164,7 @@ def test_the_buffer_never_holds_more_documents_or_tokens_than_it_may(lengths, ro
     policy = Keep(row_tokens, buffer_docs, buffer_tokens)
     for document, tokens in enumerate(lengths):
         policy.add(document, tokens)
-        waiting = policy.state()["waiting"]
+        waiting = policy.state().waiting
         assert len(waiting) < buffer_docs
         assert sum(length - offset for _, length, offset in waiting) < buffer_tokens
 

@@ -3,13 +3,16 @@
 import json
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import packing as oracle
 
-from bosrow.packing.policy import LengthIndex, Piece, Policy, Row, largest, smallest
+from bosrow.packing.length_index import LengthIndex, largest, smallest
+from bosrow.packing.policy import Piece, Policy, Row
 from bosrow.packing.table import POLICIES, make_policy
+from bosrow.strict_json import typed
 
 ALL = tuple(POLICIES)
 
@@ -161,12 +164,12 @@ def test_a_policy_restored_at_any_point_goes_on_identically(name):
             policy = new(name, row_tokens, buffer_docs)
             for document, tokens in enumerate(lengths):
                 rows += policy.add(document, tokens)
-                state = json.loads(json.dumps(policy.state()))
+                state = json.loads(msgspec.json.encode(policy.state()))
                 held, unfilled = policy.held, policy.unfilled
                 policy = new(name, row_tokens, buffer_docs)
-                policy.restore(state)
+                policy.restore(typed(state, policy.State))
                 assert (policy.held, policy.unfilled) == (held, unfilled)
-                assert json.loads(json.dumps(policy.state())) == state
+                assert json.loads(msgspec.json.encode(policy.state())) == state
             rows += policy.finish()
             found = [[tuple(piece) for piece in row.pieces] for row in rows]
             assert (found, [tuple(piece) for piece in policy.unfilled]) == expected
