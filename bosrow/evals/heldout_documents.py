@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.documents import read_documents
 from bosrow.dataset.manifest import read_manifest
 from bosrow.dataset.provenance import Provenance
-from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import UserError
 from bosrow.evals.bits_per_byte import Document
 from bosrow.packing.table import LOSSLESS

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import torch
 
+from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import Manifest
-from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
 from bosrow.evals.bits_per_byte import Document, bits_per_byte

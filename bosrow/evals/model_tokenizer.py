@@ -14,7 +14,7 @@ from bosrow.model.gpt2 import ModelConfig
 from bosrow.strict_json import parse_json
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
-from bosrow.tokenizers.hugging_face import FileTokenizer
+from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 GPT2_VOCAB_SIZE = 50257
@@ -36,7 +36,7 @@ def tokenizer_of(folder: Path, config: ModelConfig, asked: str | None) -> Tokeni
     if asked is not None:
         tokenizer = open_tokenizer(asked)
     elif (folder / TOKENIZER_FILE).is_file():
-        tokenizer = FileTokenizer((folder / TOKENIZER_FILE).resolve(), bos_token_id=_bos_token_id(folder))
+        tokenizer = HuggingFaceTokenizer((folder / TOKENIZER_FILE).resolve(), bos_token_id=_bos_token_id(folder))
     elif has_gpt2_words(config):
         tokenizer = load_tokenizer()
     else:

@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.document_table import DocumentInfo
 from bosrow.dataset.manifest import Manifest
 from bosrow.dataset.piece_table import PlacedPiece
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.rows import Rows
-from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError
 
 Decode = Callable[[npt.NDArray[np.uint16]], str]

@@ -6,10 +6,10 @@ The same command always leads on: to the next checkpoint after an interruption, 
 from contextlib import ExitStack
 from pathlib import Path
 
+from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import META, read_manifest
 from bosrow.dataset.provenance_layout import FOLDER as PROVENANCE
 from bosrow.dataset.state_file import STATE, State, read_state
-from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError, Interrupted
 from bosrow.files import make_folder
 from bosrow.lock import Hold, folder_lock

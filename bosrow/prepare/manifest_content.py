@@ -12,7 +12,7 @@ from bosrow.dataset.manifest import SCHEMA, ProvenanceInfo, ShardInfo, as_entrie
 from bosrow.packing.table import POLICIES
 from bosrow.prepare.prepare_options import FREE, PrepareOptions
 from bosrow.sources.source import Source
-from bosrow.tokenizers.hugging_face import FileTokenizer
+from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 
@@ -96,7 +96,7 @@ def describe(
                 "engine": ", ".join(engines),
                 "engine_version": ", ".join(engines.values()),
                 "vocabulary_sha256": tokenizer.vocabulary_sha256,
-                "file_bytes": len(tokenizer.file_bytes) if isinstance(tokenizer, FileTokenizer) else None,
+                "file_bytes": len(tokenizer.file_bytes) if isinstance(tokenizer, HuggingFaceTokenizer) else None,
             },
             "ledger": {split: msgspec.to_builtins(ledger.record()) for split, ledger in ledgers.items()},
             "shards": as_entries(shards),

@@ -36,7 +36,7 @@ from bosrow.prepare.worker import Batch, Task
 from bosrow.signals import Stop, Stopped
 from bosrow.sources.source import Source
 from bosrow.sources.unit import Position, Unit
-from bosrow.tokenizers.hugging_face import FileTokenizer
+from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 END = object()
@@ -271,7 +271,7 @@ class Run:
             seconds=self.seconds,
             engines=self.engines,
         )
-        if isinstance(self.tokenizer, FileTokenizer):
+        if isinstance(self.tokenizer, HuggingFaceTokenizer):
             replace_file(self.options.out_dir / TOKENIZER_FILE, self.tokenizer.file_bytes)
         write_manifest(self.options.out_dir, meta)
         delete_all_but(self.options.out_dir, files_of(read_manifest(self.options.out_dir)))

@@ -5,7 +5,7 @@ from pathlib import Path
 from bosrow.errors import DataSetError, OptionError
 from bosrow.tokenizers.gigatoken import GigatokenGpt2Tokenizer
 from bosrow.tokenizers.gpt2 import Gpt2Tokenizer, load_tokenizer
-from bosrow.tokenizers.hugging_face import FileTokenizer, bos_token_id_of
+from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer, bos_token_id_of
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 
@@ -24,7 +24,7 @@ def open_tokenizer(name: str, bos_token_id: int | None = None, engine: str = Gpt
             f"--tokenizer is {name!r}; give gpt2, or a tokenizer.json of Hugging Face (the file, or a folder with it)"
         )
     try:
-        return FileTokenizer(
+        return HuggingFaceTokenizer(
             path.resolve(), bos_token_id=bos_token_id_of(path) if bos_token_id is None else bos_token_id
         )
     except DataSetError as error:

@@ -1,8 +1,8 @@
-"""A Hugging Face `tokenizer.json` as tokenizer, read by the package `tokenizers`; and the tokenizer of a data set.
+"""A Hugging Face `tokenizer.json` as tokenizer, read by the package `tokenizers`.
 
 Promise: only a vocabulary that fits 16 bits is taken; no text can produce the BOS id; nothing is executed and
-nothing is fetched. Cost: about a million tokens a second and core, and memory for a whole document at once,
-since where such a tokenizer may be cut is not known.
+nothing is fetched. Cost: a core makes about a million tokens a second. A document is encoded whole, so it takes
+memory by its length: where its text might be cut without changing ids is not known.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ MAX_VOCABULARY = 1 << 16
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")  # where a folder names its special tokens
 
 
-class FileTokenizer:
+class HuggingFaceTokenizer:
     """The tokenizer in the file `path`, whose `bos_token_id` begins each document."""
 
     name = TOKENIZER_FILE
@@ -32,7 +32,7 @@ class FileTokenizer:
         self.location = str(path)
         self.file_bytes = read_untrusted(path)
         self.vocabulary_sha256 = hashlib.sha256(self.file_bytes).hexdigest()
-        self._tokenizer = _parse(path, self.file_bytes)
+        self._tokenizer = _tokenizer_from(path, self.file_bytes)
         self.bos_token_id = self.eos_token_id = bos_token_id
         self.vocab_size: int = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
         if self.vocab_size > MAX_VOCABULARY:
@@ -74,7 +74,7 @@ class FileTokenizer:
         return self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
 
 
-def _parse(path: Path, data: bytes) -> Any:
+def _tokenizer_from(path: Path, data: bytes) -> Any:
     try:
         import tokenizers
     except ImportError:
@@ -97,7 +97,7 @@ def bos_token_id_of(path: Path) -> int:
     for config in CONFIGS:
         if (beside := path.with_name(config)).is_file():
             named = parse_json(read_untrusted(beside.resolve()), str(beside)) | named
-    tokenizer = _parse(path, read_untrusted(path.resolve()))
+    tokenizer = _tokenizer_from(path, read_untrusted(path.resolve()))
     for role in ("bos_token", "eos_token"):
         token = named.get(role)
         token = token.get("content") if isinstance(token, dict) else token

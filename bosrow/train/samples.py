@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import Manifest
-from bosrow.dataset.tokenizer import dataset_tokenizer
 from bosrow.errors import DataSetError
 from bosrow.model.gpt2 import GPT2
 

@@ -11,10 +11,10 @@ tokenizers = pytest.importorskip("tokenizers")
 from vocabularies import BOS, write_tokenizer  # noqa: E402 - after the skip
 
 from bosrow.cli import main  # noqa: E402
+from bosrow.dataset.dataset_tokenizer import dataset_tokenizer  # noqa: E402
 from bosrow.dataset.documents import read_documents  # noqa: E402
 from bosrow.dataset.manifest import read_manifest  # noqa: E402
 from bosrow.dataset.provenance import Provenance  # noqa: E402
-from bosrow.dataset.tokenizer import dataset_tokenizer  # noqa: E402
 from bosrow.errors import DataSetError, OptionError, SourceError  # noqa: E402
 from bosrow.tokenizers.by_name import open_tokenizer  # noqa: E402
 

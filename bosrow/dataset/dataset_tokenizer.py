@@ -5,7 +5,7 @@ from pathlib import Path
 from bosrow.dataset.manifest import Manifest
 from bosrow.errors import DataSetError
 from bosrow.tokenizers.gpt2 import VOCABULARY_SHA256, load_tokenizer
-from bosrow.tokenizers.hugging_face import FileTokenizer
+from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 
@@ -16,7 +16,7 @@ def dataset_tokenizer(data_dir: Path, manifest: Manifest) -> Tokenizer:
         return load_tokenizer()
     if not manifest.has_tokenizer_file:
         raise DataSetError(f"{data_dir} was made with a tokenizer that bosrow does not have")
-    tokenizer = FileTokenizer(data_dir / TOKENIZER_FILE, bos_token_id=manifest.bos_token_id)
+    tokenizer = HuggingFaceTokenizer(data_dir / TOKENIZER_FILE, bos_token_id=manifest.bos_token_id)
     if tokenizer.vocabulary_sha256 != sha256:
         raise DataSetError(f"{data_dir / TOKENIZER_FILE} is not the file that meta.json names; it was changed")
     return tokenizer
