@@ -7,11 +7,10 @@ and its ids is a few megabytes, unless a text goes on for megabytes within one w
 """
 
 import hashlib
-import importlib.metadata
-import importlib.resources
 import lzma
 from binascii import a2b_base64
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from bosrow.errors import BosrowError
 from bosrow.tokenizers.gpt2_chunks import text_chunks
-from bosrow.tokenizers.tokenizer import utf8
+from bosrow.tokenizers.tokenizer import utf8, version_of
 
 if TYPE_CHECKING:
     import tiktoken
@@ -33,8 +32,8 @@ END_OF_TEXT = 50256
 
 def gpt2_vocabulary() -> bytes:
     """GPT-2's vocabulary but for <|endoftext|>, as tiktoken writes it: a token a line, in Base64, with its id."""
-    packed = importlib.resources.files("bosrow.tokenizers").joinpath("vocabulary", VOCABULARY).read_bytes()
-    vocabulary = lzma.decompress(packed)
+    packed = Path(__file__).with_name("vocabulary") / VOCABULARY
+    vocabulary = lzma.decompress(packed.read_bytes())
     if hashlib.sha256(vocabulary).hexdigest() != VOCABULARY_SHA256:
         raise BosrowError(f"the vocabulary {VOCABULARY} inside bosrow is damaged; install bosrow again")
     return vocabulary
@@ -76,7 +75,7 @@ class Gpt2Tokenizer:
     @property
     def engine_version(self) -> str:
         """The installed version of the library that does the work."""
-        return importlib.metadata.version(self.engine)
+        return version_of(self.engine)
 
     def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
         """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS.

@@ -6,7 +6,6 @@ memory by its length: where its text might be cut without changing ids is not kn
 """
 
 import hashlib
-import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from bosrow.errors import DataSetError, OptionError, SourceError, UserError, first_line
 from bosrow.files import read_untrusted
 from bosrow.strict_json import parse_json
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, utf8
+from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, utf8, version_of
 
 MAX_VOCABULARY = 1 << 16
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")  # where a folder names its special tokens
@@ -45,7 +44,7 @@ class HuggingFaceTokenizer:
     @property
     def engine_version(self) -> str:
         """The installed version of tokenizers."""
-        return importlib.metadata.version("tokenizers")
+        return version_of(self.engine)
 
     def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
         """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS.
