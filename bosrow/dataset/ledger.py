@@ -4,7 +4,8 @@
     rows x row_tokens  = placed + added BOS + repeated
     documents read     = whole + split + cropped + dropped + held
 
-Read and written are counted at two ends of the packer, so a balance is evidence, not a definition.
+What is read is counted where documents enter the packer, what is written where rows leave it. So a balance proves
+something.
 """
 
 from collections import Counter

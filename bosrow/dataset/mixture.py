@@ -1,9 +1,9 @@
 """Several data sets as one endless order of rows, in the proportions of their weights.
 
-Promise: the shares are exact in every block of a few hundred to a few thousand positions; where a position leads is
-arithmetic, not state, so a mixture resumes anywhere and is the same for any number of ranks; each data set goes
-through epochs of its own, each of its rows once in each (an epoch may begin before the last one has ended by less
-than a block). Cost: that of the order of one data set, and about 0.1 milliseconds for each block that is asked for.
+Promise: the shares are exact in every block of a few hundred to a few thousand positions. A position's row is found
+by arithmetic, without state, so a mixture resumes anywhere and is the same for any number of ranks. Each data set
+goes through epochs of its own, with each of its rows once in each (two epochs may overlap by less than a block).
+Cost: that of the order of one data set, and about 0.1 milliseconds for each block that is asked for.
 
 A block of B positions holds b_i positions of data set i. The block's own order (a `RowOrder` over B slots, one block an
 epoch) says which slot stands at a position; the slots are dealt out to the data sets in turn. So in block k, the j-th

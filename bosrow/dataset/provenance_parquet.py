@@ -1,9 +1,8 @@
-"""Reads the Parquet files of a provenance, which are not to be trusted more than any other file.
+"""Reads the Parquet files of a provenance. They are not trusted: anybody may have written them.
 
-Promise: columns of the types, names and number of lines that were written, without nulls where none may be, or one
-DataSetError that names the file. Cost: of a file that is searched, only the row groups that can hold the answer.
-(pyarrow's own conversions to NumPy import pandas where it is installed, and flatten() of lists pyarrow.compute, either
-of which takes longer than most lookups.)
+Promise: columns of the right names and types, as many lines as meta.json says, and no null where none may be, or one
+DataSetError that names the file. Cost: a search reads only the row groups that can hold the answer. Arrays are made
+without pyarrow's own conversions, which import pandas or pyarrow.compute; either takes longer than most look-ups.
 """
 
 import errno
@@ -119,9 +118,9 @@ class ProvenanceFile:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """What pyarrow says of a file that it cannot read is said of the data set, what the system says of the machine.
+        """Turn an error of pyarrow into a DataSetError, an error of the system into a MachineError.
 
-        (An OSError of pyarrow's own, of a file whose pages make no sense, has no errno.)
+        pyarrow too raises OSError, for pages that make no sense; such an error has no errno.
         """
         try:
             yield

@@ -1,10 +1,8 @@
-"""Which document is at which place of which row: written beside the shards, read back by number.
+"""Writes the provenance beside the shards: a log of documents, and for each packer a log of pieces.
 
-`provenance/documents_NNNNNN.parquet` has a line for each document, `{split}_NNNNNN.parquet` a line for each piece
-of a shard's rows, `{split}_tail.parquet` the unfilled last row of a policy that loses nothing, tokens included.
-While one of these files is open its lines stand in an append-only file of fixed-size records, which a resumed
-run cuts back like a shard; they become Parquet, in row groups of a fixed size, when the file is complete. Cost:
-about 10 bytes a piece and a few microseconds a document.
+While a file is open, its lines stand in an append-only file of fixed-size records, which a resumed run cuts back like
+a shard. When it is complete, they become Parquet. Promise: the bytes depend on the lines alone, since row groups have
+a fixed size. Cost: about 10 bytes a piece and a few microseconds a document.
 """
 
 import io
@@ -304,7 +302,7 @@ def read_ids(path: Path) -> Iterator[str | None]:
 
 def _ids_bytes(path: Path, documents: int) -> int:
     """Where the ids of so many documents end in the ids of an open documents file."""
-    sha256_of(path, 0)  # which complains of one that is missing
+    sha256_of(path, 0)  # raises an error if the file is missing
     with open(path, "rb") as file:
         for _ in range(documents):
             length = int.from_bytes(file.read(4), "little")

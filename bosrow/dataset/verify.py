@@ -1,10 +1,9 @@
 """`bosrow verify`: reads every byte of a data set and says what is wrong where.
 
-`--quick` looks at meta.json, at names, sizes and counts: no file is read. The default also reads all: ids below the
-vocabulary, BOS where rows and documents begin, every checksum, and whether the provenance fits rows and ledger.
-Checksums belong to it because the bytes are read anyway and SHA-256 runs beside the other checks: leaving them out
-would save little, and call data sound in which a byte was changed into another word. `--checksums` checks them
-alone, which is enough after a copy. Cost: one pass at about the disk's speed, then one over the provenance, with
+`--quick` checks meta.json and the names, sizes and counts of the files, and reads no other file. `--checksums` checks
+the SHA-256 of every file, which is enough after a copy. The default checks all of that, and that ids are below the
+vocabulary, that BOS stands where rows and documents begin, and that the provenance fits rows and ledger. Cost: one
+pass at about the disk's speed, in which SHA-256 runs beside the other checks, then one pass over the provenance with
 16 bytes of memory a document.
 """
 
@@ -67,7 +66,7 @@ def verify(options: VerifyOptions) -> int:
 
 
 def damage(data_dir: Path, manifest: Manifest, *, quick: bool = False, checksums: bool = False) -> list[str]:
-    """What is wrong with a data set; an empty list if nothing is. `quick` reads no file, `checksums` no meaning."""
+    """What is wrong with a data set; an empty list if nothing is. `quick` and `checksums`: as the flags."""
     found = _disagreements(manifest) + _strays(data_dir, manifest)
     if quick:
         return found

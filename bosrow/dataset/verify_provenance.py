@@ -35,7 +35,7 @@ class _Check:
         self.provenance = provenance
         self.manifest = provenance.manifest
         self.stream = self.manifest.policy == "stream"
-        # Each of these has a number, a split and a source file that there is, or DataSetError says which has not.
+        # Reading them all checks each: its number, its split and its source file.
         self.lengths = np.fromiter((info.tokens for info in provenance.documents), np.int64)
         self.reached = np.zeros_like(self.lengths)
         self.counts: Counter[str] = Counter()

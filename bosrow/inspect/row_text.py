@@ -1,7 +1,7 @@
 """A row as a person reads it: the text of each piece, and what was cut.
 
-What documents hold is not trusted: characters that would act on a terminal or a page (control characters, marks that
-turn the direction of text) are shown as pictures of themselves.
+The text of documents is not trusted. Characters that would act on a terminal or a page (control characters, marks that
+change the direction of text) are replaced by visible ones.
 """
 
 import itertools
@@ -43,7 +43,7 @@ class PieceText:
 
 
 def printable(text: str) -> str:
-    """`text` with every character made harmless that would act rather than show, but for newline and tab."""
+    """`text` with characters that would act on a terminal replaced by visible ones; newline and tab stay."""
     return "".join(character if character in "\n\t" else _picture(character) for character in text)
 
 
@@ -65,7 +65,7 @@ def one_line(text: str, most: int = 80) -> str:
 
 
 def decoder_of(data_dir: Path, manifest: Manifest) -> Decode:
-    """How ids become text: the data set's tokenizer, or the ids themselves where it is none that bosrow has."""
+    """How ids become text: by the data set's tokenizer, or as numbers where bosrow does not have that tokenizer."""
     try:
         decode = dataset_tokenizer(data_dir, manifest).decode
     except DataSetError:

@@ -3,8 +3,8 @@
 Promise: exact counts over all rows and documents. Cost: one pass over the provenance (not the shards) in arrays, about
 4 million pieces a second, and 24 bytes of memory a document.
 
-The context of a predicted token is the number of earlier tokens of its own document in its row; BOS that bosrow added
-is no token of a document, and a predicted BOS has no context.
+The context of a predicted token is the number of earlier tokens of its own document in its row. A BOS that bosrow added
+is not a token of the document. A predicted BOS has no context.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -85,7 +85,7 @@ def _sums_from_the_right(counts: Counts) -> Counts:
 
 
 def survey(provenance: Provenance, rows_done: Callable[[int], None] = lambda rows: None) -> Survey:
-    """Survey a data set, both splits together; `rows_done` hears of progress.
+    """Survey a data set, both splits together; `rows_done` is called with each number of rows done.
 
     Raises DataSetError if the provenance does not fit the rows.
     """
@@ -108,7 +108,7 @@ def survey(provenance: Provenance, rows_done: Callable[[int], None] = lambda row
 
 
 def survey_rows(rows: Iterable[Rows]) -> Survey:
-    """Survey the rows of a data set without provenance: what its BOS tell. Reads every shard once.
+    """Survey a data set without provenance, by where BOS stands in its rows. Reads every shard once.
 
     Documents are not known, so `lengths`, `in_rows` and `cuts` are empty, and a BOS that was added after a cut counts
     as the start of a document.

@@ -1,8 +1,8 @@
 """`bosrow trace`: from a row, a position or a training step to its documents, and from a document to its steps.
 
-Promise: exact, by arithmetic over the order of training and the provenance; no log of the training is read, and none
-need have been kept. Cost: the row groups of the provenance that hold the answer; of a document's steps at most
-LISTED_STEPS over all of its pieces are calculated, however small the data set and however long the training.
+Promise: exact. The answer is calculated from the order of training and the provenance; no log of a training is
+needed. Cost: reading the row groups of the provenance that can hold the answer. Of the steps that read a document, at
+most LISTED_STEPS are calculated over all of its pieces.
 """
 
 import json

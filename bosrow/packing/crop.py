@@ -1,4 +1,4 @@
-"""The policies `crop` and `crop-long-first`: best fit, and where nothing fits, a crop."""
+"""The policies `crop` and `crop-long-first`: best fit; where nothing fits, a document is cropped."""
 
 import heapq
 
@@ -15,7 +15,7 @@ class CropState(Record):
 
 
 class Crop(Policy):
-    """Best fit from a buffer of `buffer_docs` documents; what does not fit at last is cropped.
+    """Best fit from a buffer of `buffer_docs` documents; if none fits, one is cropped.
 
     One placement whenever the buffer is full: the largest document that fits into what is left of the row,
     the earliest of equals; if none fits, the shortest, cropped to the space, its tail gone.

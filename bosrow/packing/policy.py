@@ -20,9 +20,9 @@ class Piece(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The pieces of a full row, and the documents of which no later row needs a token.
+    """The pieces of a full row, and the documents that are `done`: no later row needs a token of them.
 
-    Each document is `done` in exactly one row, unless it is still in `Policy.held` at the end.
+    Each document is done in exactly one row, unless it is still in `Policy.held` at the end.
     """
 
     pieces: list[Piece]
@@ -61,7 +61,7 @@ class Policy(ABC):
 
     @property
     def held(self) -> list[int]:
-        """Their numbers."""
+        """The numbers of the documents added and not yet done."""
         return [document for document, _, _ in self.rest()]
 
     @abstractmethod
