@@ -1,12 +1,12 @@
 """Sources that `datasets` iterates for us (CSV too where the same is required): documents, rows, ids and bytes."""
 
-import dataclasses
 import io
 import json
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from corpora import HANDED_ON, documents, prepared, write_corpus
@@ -75,7 +75,7 @@ def test_a_file_that_is_cut_between_two_documents_is_not_taken_for_whole(tmp_pat
 def test_settings_that_no_readme_can_give_are_refused(tmp_path):
     flags = write_corpus(tmp_path / "corpus", "arrow", ["some words"] * 4)
     source = find_source(PrepareOptions(data_files=(flags[1],), out_dir=tmp_path / "out"))
-    edited = dataclasses.replace(source, settings=json.dumps({"cache_dir": str(tmp_path / "cache")}))
+    edited = msgspec.structs.replace(source, settings=json.dumps({"cache_dir": str(tmp_path / "cache")}))
     with pytest.raises(DataSetError, match="cache_dir: no setting of a file format"):
         list(reading.units_of(edited, Position()))
     assert not (tmp_path / "cache").exists()
