@@ -13,7 +13,7 @@ from bosrow.report.numbers import percent
 Ledgers = Mapping[str, Ledger]
 
 
-class Line(NamedTuple):
+class LedgerLine(NamedTuple):
     """A line of the ledger. `counts` are by split; `share` is of all tokens (or documents) read, where it is one."""
 
     label: str
@@ -22,15 +22,15 @@ class Line(NamedTuple):
     indent: bool
 
 
-def ledger_lines(ledgers: Ledgers) -> Iterator[Line]:
+def ledger_lines(ledgers: Ledgers) -> Iterator[LedgerLine]:
     """The ledger for people: tokens, then documents, then what rows are made of; lines of zeros are left out."""
     both = [ledgers[split] for split in SPLITS]
 
-    def line(label: str, counts: list[int], whole: list[int] | None = None) -> Line:
+    def line(label: str, counts: list[int], whole: list[int] | None = None) -> LedgerLine:
         share = sum(counts) / max(1, sum(whole)) if whole else None
-        return Line(label, tuple(counts), share, whole is not None)
+        return LedgerLine(label, tuple(counts), share, whole is not None)
 
-    def parts(whole: list[int], named: dict[str, list[int]]) -> Iterator[Line]:
+    def parts(whole: list[int], named: dict[str, list[int]]) -> Iterator[LedgerLine]:
         return (line(label, counts, whole) for label, counts in named.items() if any(counts))
 
     read = [one.tokens_read for one in both]

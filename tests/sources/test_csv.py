@@ -1,13 +1,13 @@
 """CSV and TSV: cells as RFC 4180 has them; a row that does not fit is one bad row, and nothing else is lost."""
 
 import csv
-import dataclasses
 import gzip
 import io
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 from corpora import bosrow, contents, documents, prepared, write_corpus
@@ -420,6 +420,6 @@ def test_settings_that_no_readme_can_give_are_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(HEAD + b"words,1\n")
     source = find_source(PrepareOptions(data_files=(str(tmp_path / "a.csv"),), out_dir=tmp_path / "out"))
     for settings in ({"rules": "RFC 4180", "sep": 7}, {"quoting": "all"}, [1], {"names": [1]}, {"encoding": "idna"}):
-        edited = dataclasses.replace(source, settings=json.dumps(settings))
+        edited = msgspec.structs.replace(source, settings=json.dumps(settings))
         with pytest.raises(DataSetError, match="no setting of a CSV file"):
             list(reading.units_of(edited, Position()))
