@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import packing as oracle
 
-from bosrow.packing.length_index import LengthIndex, largest, smallest
-from bosrow.packing.policy import Piece, Policy, Row
+from bosrow.packing.policy import LengthIndex, Piece, Policy, Row, largest, smallest
 from bosrow.packing.table import POLICIES, make_policy
 from bosrow.strict_json import typed
 
@@ -25,6 +25,11 @@ def pack(policy: Policy, lengths: list[int]) -> tuple[list[list[tuple]], list[tu
     """Rows and tail, as the oracles give them."""
     rows = [row for document, tokens in enumerate(lengths) for row in policy.add(document, tokens)] + policy.finish()
     return [[tuple(piece) for piece in row.pieces] for row in rows], [tuple(piece) for piece in policy.unfilled]
+
+
+def through_json(state: Any) -> Any:
+    """A state as the state file gives it back."""
+    return json.loads(json.dumps(msgspec.to_builtins(state)))
 
 
 def whole(document: int, tokens: int, offset: int = 0) -> tuple:
@@ -164,12 +169,12 @@ def test_a_policy_restored_at_any_point_goes_on_identically(name):
             policy = new(name, row_tokens, buffer_docs)
             for document, tokens in enumerate(lengths):
                 rows += policy.add(document, tokens)
-                state = json.loads(msgspec.json.encode(policy.state()))
+                state = through_json(policy.state())
                 held, unfilled = policy.held, policy.unfilled
                 policy = new(name, row_tokens, buffer_docs)
                 policy.restore(typed(state, policy.State))
                 assert (policy.held, policy.unfilled) == (held, unfilled)
-                assert json.loads(msgspec.json.encode(policy.state())) == state
+                assert through_json(policy.state()) == state
             rows += policy.finish()
             found = [[tuple(piece) for piece in row.pieces] for row in rows]
             assert (found, [tuple(piece) for piece in policy.unfilled]) == expected
