@@ -7,28 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from tiny import TINY, random_tokens, roughened
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bosrow.errors import UserError
 from bosrow.model.gpt2 import EMBEDDING, GPT2, ModelConfig
 from bosrow.model.pretrained import save_model, weights_sha256
 from bosrow.train import load_model
-
-TINY = ModelConfig(vocab_size=301, seq_len=32, n_embd=32, n_head=4, n_layer=3, bos_token_id=300)
-
-
-def random_tokens(config: ModelConfig, rows: int, length: int) -> torch.Tensor:
-    return torch.randint(config.vocab_size, (rows, length), generator=torch.Generator().manual_seed(1))
-
-
-def roughened(config: ModelConfig) -> GPT2:
-    """A model whose biases and norms are not at their initial 0 and 1, so that each of them counts."""
-    model = GPT2(config, seed=7)
-    generator = torch.Generator().manual_seed(8)
-    with torch.no_grad():
-        for parameter in model.stored(lambda parameter: parameter).values():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 def transformers_model(folder):

@@ -6,6 +6,8 @@ import torch
 from bosrow.evals.scoring import TransformerModel, Tree
 from bosrow.model.gpt2 import GPT2, ModelConfig
 
+TINY = ModelConfig(vocab_size=301, seq_len=32, n_embd=32, n_head=4, n_layer=3, bos_token_id=300)
+
 
 class Bigram:
     """The next token depends on the last alone: log-probabilities are `table` (vocab, vocab)."""
@@ -48,3 +50,18 @@ def gpt2(vocab_size: int = 128, seq_len: int = 48, seed: int = 3) -> GPT2:
 def language_model(**settings: int) -> TransformerModel:
     """`gpt2` as evaluations see it."""
     return TransformerModel(gpt2(**settings))
+
+
+def random_tokens(config: ModelConfig, rows: int, length: int) -> torch.Tensor:
+    """The same tokens each time; of shape (rows, length)."""
+    return torch.randint(config.vocab_size, (rows, length), generator=torch.Generator().manual_seed(1))
+
+
+def roughened(config: ModelConfig) -> GPT2:
+    """A model whose biases and norms are not at their initial 0 and 1, so that each of them counts."""
+    model = GPT2(config, seed=7)
+    generator = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for parameter in model.stored(lambda parameter: parameter).values():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model

@@ -7,7 +7,7 @@ import pytest
 import torch
 from running import losses, train_here
 from synthetic import write_data_set
-from test_model import random_tokens, roughened
+from tiny import random_tokens, roughened
 
 from bosrow.cli import main
 from bosrow.model.gpt2 import ModelConfig

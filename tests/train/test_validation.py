@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from synthetic import write_data_set
-from test_model import TINY, roughened
+from tiny import TINY, roughened
 
 import bosrow
 from bosrow.distributed.world import World
