@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hub_server import Hub
 
+pytest_plugins = ["whole_run"]
+
 _hub: Hub
 _home: tempfile.TemporaryDirectory
 
