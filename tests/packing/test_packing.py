@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import packing as oracle
 
-from bosrow.packing.policy import LengthIndex, Piece, Policy, Row, largest, smallest
+from bosrow.packing.length_index import LengthIndex, largest, smallest
+from bosrow.packing.policy import Piece, Policy, Row
 from bosrow.packing.table import POLICIES, make_policy
 from bosrow.strict_json import typed
 
