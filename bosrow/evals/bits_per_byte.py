@@ -21,7 +21,7 @@ DOCUMENTS_AT_ONCE = 1024  # as token lists; a document's ids are small before an
 
 
 @dataclass(frozen=True)
-class Document:
+class HeldOutDocument:
     """A held-out document: its number, its token ids without BOS (integers), and the bytes of its text in UTF-8."""
 
     number: int
@@ -67,7 +67,7 @@ def windows(tokens: list[int], length: int, stride: int) -> list[Sequence]:
 
 def bits_per_byte(
     model: LanguageModel,
-    documents: Iterable[Document],
+    documents: Iterable[HeldOutDocument],
     bos_token_id: int,
     *,
     stride: int = 0,

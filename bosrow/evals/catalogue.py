@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bosrow.errors import UserError
 from bosrow.evals.benchmark import Benchmark
-from bosrow.evals.eval_options import SourceOptions
+from bosrow.evals.eval_options import ItemOptions
 from bosrow.evals.items import Hub, Item, read_items
 from bosrow.evals.tasks import arc_easy, blimp, ewok, hellaswag, winogrande
 
@@ -16,7 +16,7 @@ MAKERS = {
 }
 
 
-def benchmark_of(name: str, options: SourceOptions) -> Benchmark:
+def benchmark_of(name: str, options: ItemOptions) -> Benchmark:
     """The benchmark called `name`, by the rule that `options` ask for."""
     if name == "hellaswag":
         hub = Hub(
@@ -29,7 +29,7 @@ def benchmark_of(name: str, options: SourceOptions) -> Benchmark:
     return MAKERS[name]()
 
 
-def load(name: str, options: SourceOptions) -> tuple[Benchmark, list[Item]]:
+def load(name: str, options: ItemOptions) -> tuple[Benchmark, list[Item]]:
     """A benchmark with its items, from --NAME_data where that is given, else from the Hub."""
     benchmark = benchmark_of(name, options)
     local: Path | None = getattr(options, f"{name}_data")

@@ -38,7 +38,7 @@ from bosrow.evals.result_files import (
     write_lines,
 )
 from bosrow.evals.row_losses import row_losses
-from bosrow.evals.scoring import Batch, Track, TransformerModel
+from bosrow.evals.scoring import ScoringBatch, Track, TransformerModel
 from bosrow.evals.tasks import ewok
 from bosrow.model.pretrained import load_model, read_config
 from bosrow.tokenizers.tokenizer import Tokenizer
@@ -170,7 +170,7 @@ def _check_rows(model: TransformerModel, tokenizer: Tokenizer, rows: Rows) -> No
 def _track(description: str) -> Track:
     """A bar with rate and ETA on a terminal, silence elsewhere."""
 
-    def track(batches: list[Batch]) -> Iterable[Batch]:
+    def track(batches: list[ScoringBatch]) -> Iterable[ScoringBatch]:
         console = Console(stderr=True)
         return rich_track(
             batches, description=description, console=console, transient=True, disable=not console.is_terminal

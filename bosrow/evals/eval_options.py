@@ -11,7 +11,7 @@ TASKS = ("hellaswag", "ewok", "blimp", "arc_easy", "winogrande", "bits_per_byte"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceOptions:
+class ItemOptions:
     """Where HellaSwag, EWoK and held-out documents come from, and HellaSwag's rule."""
 
     hellaswag_rule: Literal["llmc", "reference", "harness"] = option(
@@ -50,7 +50,7 @@ class SourceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingEvaluationOptions(SourceOptions):
+class TrainingEvaluationOptions(ItemOptions):
     """Evaluations inside a training run. An interval of 0 turns one off, at the end of training too."""
 
     hellaswag_max_examples: int = option(4096, group="HellaSwag", help="score the first N items; 0: all")
@@ -72,7 +72,7 @@ class TrainingEvaluationOptions(SourceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions(SourceOptions):
+class EvalOptions(ItemOptions):
     """Options of `bosrow eval`."""
 
     HELP: ClassVar = Help(

@@ -15,7 +15,7 @@ import torch
 
 from bosrow.errors import UserError
 from bosrow.evals.catalogue import load
-from bosrow.evals.eval_options import SourceOptions
+from bosrow.evals.eval_options import ItemOptions
 from bosrow.evals.items import Item
 from bosrow.evals.scoring import any_rank, bytes_from_main, rank
 from bosrow.signals import Stopped
@@ -26,7 +26,7 @@ LOOK_SECONDS = 0.1  # between two looks for a signal while the Hub's answer is w
 class ItemsFromHub:
     """The items of the benchmark `name`, made on all ranks before the first step."""
 
-    def __init__(self, name: str, options: SourceOptions, device: torch.device, note: Callable[[str], None]) -> None:
+    def __init__(self, name: str, options: ItemOptions, device: torch.device, note: Callable[[str], None]) -> None:
         self._name, self._options, self._device, self._note = name, options, device, note
         self._items: list[Item] = []
         self._thread = threading.Thread(target=self._ask, name="bosrow-hub", daemon=True)

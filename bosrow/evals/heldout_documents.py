@@ -12,7 +12,7 @@ from bosrow.dataset.documents import read_documents
 from bosrow.dataset.manifest import read_manifest
 from bosrow.dataset.provenance import Provenance
 from bosrow.errors import UserError
-from bosrow.evals.bits_per_byte import Document
+from bosrow.evals.bits_per_byte import HeldOutDocument
 from bosrow.packing.table import LOSSLESS
 from bosrow.tokenizers.tokenizer import Tokenizer
 
@@ -21,10 +21,10 @@ from bosrow.tokenizers.tokenizer import Tokenizer
 class HeldOut:
     """Documents in the tokens of their data set, and its tokenizer."""
 
-    documents: list[Document]
+    documents: list[HeldOutDocument]
     tokenizer: Tokenizer
 
-    def for_model(self, tokenizer: Tokenizer) -> list[Document]:
+    def for_model(self, tokenizer: Tokenizer) -> list[HeldOutDocument]:
         """The documents in tokens of the model's tokenizer: as they are if it is the same, else encoded anew."""
         if tokenizer.vocabulary_sha256 == self.tokenizer.vocabulary_sha256:
             return self.documents
@@ -47,7 +47,7 @@ def heldout_documents(data_dir: Path, max_documents: int = 0) -> HeldOut:
     tokenizer = dataset_tokenizer(data_dir, manifest)
     rebuilt = read_documents(Provenance(data_dir), "val")
     documents = [
-        Document(info.document, tokens[1:], len(tokenizer.decode(tokens[1:]).encode()))
+        HeldOutDocument(info.document, tokens[1:], len(tokenizer.decode(tokens[1:]).encode()))
         for info, tokens in islice(rebuilt, max_documents or None)
     ]
     return HeldOut(documents, tokenizer)

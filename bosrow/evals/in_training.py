@@ -16,7 +16,7 @@ from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import Manifest
 from bosrow.errors import DataSetError
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
-from bosrow.evals.bits_per_byte import Document, bits_per_byte
+from bosrow.evals.bits_per_byte import HeldOutDocument, bits_per_byte
 from bosrow.evals.catalogue import benchmark_of, load
 from bosrow.evals.eval_options import TrainingEvaluationOptions
 from bosrow.evals.from_hub import ItemsFromHub
@@ -24,7 +24,7 @@ from bosrow.evals.heldout_documents import heldout_documents
 from bosrow.evals.items import Item
 from bosrow.evals.plots import Point, draw_over_steps
 from bosrow.evals.result_files import within
-from bosrow.evals.scoring import Batch, TransformerModel, any_rank, rank
+from bosrow.evals.scoring import ScoringBatch, TransformerModel, any_rank, rank
 from bosrow.evals.tasks import ewok
 from bosrow.report.numbers import without_nan
 from bosrow.signals import Stopped
@@ -72,7 +72,7 @@ class TrainingEvaluations:
         self._device = device
         self.benchmarks: dict[str, tuple[Benchmark, list[Item]]] = {}
         self._coming: ItemsFromHub | None = None  # of HellaSwag
-        self.documents: list[Document] = []
+        self.documents: list[HeldOutDocument] = []
         asked = (options.hellaswag_data, options.ewok_data, options.heldout)
         try:
             self.tokenizer = dataset_tokenizer(data_dir, manifest)
@@ -136,7 +136,7 @@ class TrainingEvaluations:
         self._require_whole()
         return outcome
 
-    def _until_a_stop(self, batches: list[Batch]) -> Iterator[Batch]:
+    def _until_a_stop(self, batches: list[ScoringBatch]) -> Iterator[ScoringBatch]:
         for batch in batches:
             self._broken_off |= self._stop_asked()
             if self._broken_off:

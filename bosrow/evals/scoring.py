@@ -16,12 +16,14 @@ import numpy.typing as npt
 import torch
 import torch.distributed
 
+from bosrow.evals.prefix_tree import PrefixTree, fill_rows, lay_out
+
 # A tile of logits, states by words: on a CPU 8 MB in fp32, up to twice as fast as whole rows of 50,257; else 256 MB.
 TILES = {"cpu": (1024, 2048)}
 TILE_ELSE = (1024, 1 << 16)
 TREE_TOKENS = 384  # of a merged row; attention costs more the longer it is, and four endings with their context fit
 
-Track = Callable[[list["Batch"]], Iterable["Batch"]]
+Track = Callable[[list["ScoringBatch"]], Iterable["ScoringBatch"]]
 
 
 class LanguageModel(Protocol):
@@ -82,57 +84,10 @@ def fit(sequence: Sequence, context_tokens: int) -> Sequence:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Several sequences as one row of tokens.
-
-    A token sees those before it whose `ends` lie behind it: the tree in preorder, each node with the end
-    of its subtree. `nodes[k]` says where in the row the inputs of the k-th sequence stand.
-
-    >>> lay_out([[7, 8, 1], [7, 8, 2]])
-    Layout(tokens=[7, 8, 1, 2], positions=[0, 1, 2, 2], ends=[4, 4, 3, 4], nodes=[[0, 1, 2], [0, 1, 3]])
-    """
-
-    tokens: list[int]
-    positions: list[int]
-    ends: list[int]
-    nodes: list[list[int]]
-
-
-def lay_out(inputs: list[list[int]]) -> Layout:
-    """Merge token lists, which must be sorted, into a tree of their prefixes, written in preorder."""
-    tokens: list[int] = []
-    positions: list[int] = []
-    ends: list[int] = []
-    nodes: list[list[int]] = []
-    before: list[int] = []
-    path: list[int] = []  # where the tokens of `before` stand
-    for current in inputs:
-        shared = _common_prefix(before, current)
-        for node in path[shared:]:
-            ends[node] = len(tokens)
-        path = path[:shared] + list(range(len(tokens), len(tokens) + len(current) - shared))
-        tokens += current[shared:]
-        positions += range(shared, len(current))
-        ends += [0] * (len(current) - shared)
-        nodes.append(path)
-        before = current
-    for node in path:
-        ends[node] = len(tokens)
-    return Layout(tokens, positions, ends, nodes)
-
-
-def _common_prefix(left: list[int], right: list[int]) -> int:
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))
-
-
-@dataclass(frozen=True)
-class Batch:
+class ScoringBatch:
     """Rows that go through the model together; `sequences` are the numbers of their sequences, row by row."""
 
-    layouts: list[Layout]
+    layouts: list[PrefixTree]
     sequences: list[list[int]]
 
     @property
@@ -141,29 +96,7 @@ class Batch:
         return max(len(layout.tokens) for layout in self.layouts)
 
 
-def fill_rows(inputs: list[list[int]], most: int) -> list[list[int]]:
-    """Numbers of `inputs` in rows whose trees hold at most `most` tokens (or one input), in sorted order.
-
-    >>> fill_rows([[7, 8, 2], [5, 5], [7, 8, 1]], most=4)
-    [[1], [2, 0]]
-    """
-    rows: list[list[int]] = []
-    size = 0
-    before: list[int] = []
-    for number in sorted(range(len(inputs)), key=inputs.__getitem__):
-        current = inputs[number]
-        grown = size + len(current) - _common_prefix(before, current)
-        if rows and grown <= most:
-            rows[-1].append(number)
-            size = grown
-        else:
-            rows.append([number])
-            size = len(current)
-        before = current
-    return rows
-
-
-def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -> list[Batch]:
+def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -> list[ScoringBatch]:
     """Batches of at most `batch_tokens` tokens with padding (or one row), longest rows first.
 
     With `merge`, sequences share rows as trees; without, each is a row of its own. One that has no scored
@@ -178,7 +111,7 @@ def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -
     first = 0
     while first < len(laid):
         last = first + max(1, batch_tokens // len(laid[first][0].tokens))
-        batches.append(Batch([layout for layout, _ in laid[first:last]], [row for _, row in laid[first:last]]))
+        batches.append(ScoringBatch([layout for layout, _ in laid[first:last]], [row for _, row in laid[first:last]]))
         first = last
     return batches
 
@@ -203,7 +136,7 @@ def token_scores(
 
 @torch.no_grad()
 def _score_batch(
-    model: LanguageModel, batch: Batch, sequences: list[Sequence]
+    model: LanguageModel, batch: ScoringBatch, sequences: list[Sequence]
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     width = batch.width
     tokens = _padded([layout.tokens for layout in batch.layouts], width).to(model.device)
@@ -230,7 +163,7 @@ def _padded(rows: list[list[int]], width: int) -> torch.Tensor:
     return torch.tensor([row + [0] * (width - len(row)) for row in rows])
 
 
-def _tree(batch: Batch, device: torch.device) -> Tree:
+def _tree(batch: ScoringBatch, device: torch.device) -> Tree:
     width = batch.width
     positions = _padded([layout.positions for layout in batch.layouts], width).to(device)
     ends = _padded([layout.ends for layout in batch.layouts], width).to(device)

@@ -44,7 +44,7 @@ Kind = Literal["periodic", "final"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunState:
+class TrainingState:
     """What a run has come to, beside its weights and moments. `step` counts optimizer steps completed."""
 
     step: int = 0
@@ -58,7 +58,7 @@ def save_checkpoint(
     kind: Kind,
     model: GPT2,
     optimizer: torch.optim.AdamW,
-    state: RunState,
+    state: TrainingState,
     identity: dict[str, Any],
     tokenizer_file: Path | None = None,
 ) -> Path:
@@ -163,7 +163,7 @@ def set_newer_aside(folder: Path) -> None:
         os.rename(damaged, aside)
 
 
-def read_state(folder: Path, *, check_files: bool) -> tuple[RunState, dict[str, Any]]:
+def read_state(folder: Path, *, check_files: bool) -> tuple[TrainingState, dict[str, Any]]:
     """The run's state and identity of a checkpoint.
 
     Raises DataSetError if anything in it is not as it was written, UserError if another bosrow wrote it.
@@ -180,10 +180,10 @@ def read_state(folder: Path, *, check_files: bool) -> tuple[RunState, dict[str, 
             raise DataSetError(f"{folder / name} is missing or not of its {file['bytes']:,} bytes")
         if sha256_of(folder / name).hexdigest() != file["sha256"]:
             raise DataSetError(f"{folder / name} does not match its checksum")
-    return RunState(**content["run"]), content["identity"]
+    return TrainingState(**content["run"]), content["identity"]
 
 
-def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> RunState:
+def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> TrainingState:
     """Fill `model` and `optimizer` from `folder`, which `newest_valid` has checked."""
     state, _ = read_state(folder, check_files=False)
     load_weights(model, folder)

@@ -13,7 +13,7 @@ from bosrow.evals.in_training import TrainingEvaluations
 from bosrow.inspect.row_text import printable
 from bosrow.model.gpt2 import GPT2
 from bosrow.train.loss_curve import draw_curve
-from bosrow.train.progress import Progress
+from bosrow.train.progress import TrainingProgress
 from bosrow.train.run_folder import SAMPLES, RunFolder
 from bosrow.train.samples import sample_text
 from bosrow.train.schedule import is_due
@@ -39,7 +39,7 @@ class Evaluations:
         plan: BatchPlan,
         model: GPT2,
         folder: RunFolder,
-        progress: Progress,
+        progress: TrainingProgress,
         stop_asked: Callable[[], bool],
     ) -> None:
         self.setup, self.plan, self.model, self.folder, self.progress = setup, plan, model, folder, progress

@@ -23,13 +23,13 @@ from bosrow.model.pretrained import load_weights
 from bosrow.signals import Stop, Stopped, caught_signals
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 from bosrow.train import checkpoint
-from bosrow.train.checkpoint import Kind, RunState
+from bosrow.train.checkpoint import Kind, TrainingState
 from bosrow.train.device_feed import fed
 from bosrow.train.evaluations import Evaluations
 from bosrow.train.loader import Batches, BatchLoader, BatchMeta
 from bosrow.train.memory_estimate import attempt_step, fitting_plan
 from bosrow.train.optimizer import StepResult, make_optimizer, optimizer_step
-from bosrow.train.progress import Progress
+from bosrow.train.progress import TrainingProgress
 from bosrow.train.run_folder import EXPOSURES, RUN_CONFIG, SCALARS, RunFolder
 from bosrow.train.schedule import is_due
 from bosrow.train.setup import Setup
@@ -40,7 +40,7 @@ from bosrow.train.train_options import TrainOptions
 def train(options: TrainOptions) -> None:
     """Train GPT-2 as `options` say, from the newest checkpoint where there is one."""
     with joined_world(options.device, options.timeout_seconds) as world:
-        run = Run(options, world)
+        run = TrainingRun(options, world)
         if options.dry_run:
             if world.is_main:
                 print(run.setup.summary(run.plan))
@@ -53,7 +53,7 @@ def train(options: TrainOptions) -> None:
             run.go(stop)
 
 
-class Run:
+class TrainingRun:
     """One training run: everything that its steps need, made from the options."""
 
     def __init__(self, options: TrainOptions, world: World) -> None:
@@ -62,7 +62,7 @@ class Run:
         self.world = world
         self.plan = self.setup.plan
         self.folder = RunFolder(self.setup.run_dir)
-        self.state = RunState()
+        self.state = TrainingState()
         self.saved_step = -1  # of the newest checkpoint
         self.hold: Hold | None = None  # the main rank's, of the folder
 
@@ -175,9 +175,9 @@ class Run:
         self.folder.trackers = Trackers(self.options, self.folder.path, self.state.step, config, self.progress.note)
         stack.callback(self.folder.trackers.close)
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> TrainingProgress:
         peak = peak_flops(self.world.device)
-        return Progress(
+        return TrainingProgress(
             speaks=self.world.is_main,
             start=self.state.step,
             total=self.options.max_train_steps,

@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
     return f"{minutes}m {whole % 60}s" if minutes else f"{whole}s"
 
 
-class Progress:
+class TrainingProgress:
     """Progress of steps `start` + 1 to `total`."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Progress:
         self._began = time.monotonic()
         self._spoke = float("-inf")
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "TrainingProgress":
         if self._live:
             self._live.start()
         return self

@@ -10,7 +10,7 @@ from tiny import Bigram, gpt2
 
 import bosrow
 from bosrow.errors import OptionError, UserError
-from bosrow.evals.bits_per_byte import Document, bits_per_byte, ratio_and_error, windows
+from bosrow.evals.bits_per_byte import HeldOutDocument, bits_per_byte, ratio_and_error, windows
 from bosrow.evals.row_losses import distances, row_losses
 from bosrow.evals.scoring import TransformerModel
 
@@ -18,7 +18,7 @@ HALVES = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
 
 
 def document(number, tokens, size):
-    return Document(number, np.array(tokens, np.uint16), size)
+    return HeldOutDocument(number, np.array(tokens, np.uint16), size)
 
 
 def test_a_document_is_scored_from_its_own_bos_as_by_hand():
@@ -53,7 +53,7 @@ def test_windows_score_each_token_once_with_no_less_context_than_promised(tokens
 def test_long_documents_in_windows_equal_one_pass_a_window():
     model = gpt2(vocab_size=50, seq_len=8)
     tokens = np.random.default_rng(0).integers(1, 50, 30)
-    found = bits_per_byte(TransformerModel(model), [Document(0, tokens, 30)], bos_token_id=0, stride=4)
+    found = bits_per_byte(TransformerModel(model), [HeldOutDocument(0, tokens, 30)], bos_token_id=0, stride=4)
     expected = 0.0
     for window in windows([0, *tokens.tolist()], 8, 4):
         log_p = torch.log_softmax(model(torch.tensor([window.tokens[:-1]]))[0].double(), dim=-1)

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import Bigram, gpt2, language_model
 
-from bosrow.evals.scoring import Sequence, TransformerModel, fill_rows, fit, lay_out, make_batches, score, token_scores
+from bosrow.evals.prefix_tree import fill_rows, lay_out
+from bosrow.evals.scoring import Sequence, TransformerModel, fit, make_batches, score, token_scores
 
 
 def plain_score(model, sequence):

@@ -13,7 +13,7 @@ from bosrow.cli import main
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.tokenizers.gpt2 import gpt2_ranks, load_tokenizer
 from bosrow.train import load_model
-from bosrow.train.checkpoint import RunState, save_checkpoint
+from bosrow.train.checkpoint import TrainingState, save_checkpoint
 from bosrow.train.exported_tokenizer import merge_of
 from bosrow.train.samples import sample_tokens
 
@@ -30,7 +30,7 @@ def checkpoint_of(config: ModelConfig, folder):
     """A checkpoint of a model whose every parameter counts, without the training."""
     model = roughened(config)
     folder.mkdir()
-    return save_checkpoint(folder, "final", model, torch.optim.AdamW(model.parameters()), RunState(step=7), {})
+    return save_checkpoint(folder, "final", model, torch.optim.AdamW(model.parameters()), TrainingState(step=7), {})
 
 
 def export(checkpoint, out_dir, *flags: str) -> int:
@@ -80,7 +80,7 @@ def test_a_vocabulary_padded_with_ids_of_no_word_keeps_all_scores_and_generates_
         model.transformer.wte.weight[50257:50304] *= 100  # the likeliest of all, or the least likely
     (tmp_path / "run").mkdir()
     optimizer = torch.optim.AdamW(model.parameters())
-    checkpoint = save_checkpoint(tmp_path / "run", "final", model, optimizer, RunState(step=7), {})
+    checkpoint = save_checkpoint(tmp_path / "run", "final", model, optimizer, TrainingState(step=7), {})
     assert export(checkpoint, tmp_path / "model") == 0
     assert_logits_of_transformers(tmp_path / "model", random_tokens(config, 2, 32))
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True).eval()

@@ -8,12 +8,12 @@ import sys
 import pytest
 from running import QUIET, arguments
 
-from bosrow.train.progress import Progress, duration
+from bosrow.train.progress import TrainingProgress, duration
 
 
 @pytest.mark.parametrize(("peak", "shown"), [(2e12, "MFU 25.0%"), (None, None)])
 def test_the_share_of_the_peak_is_shown_where_the_peak_is_known(capsys, peak, shown):
-    with Progress(speaks=True, start=0, total=4, flops_per_token=1e6, peak_flops=peak) as progress:
+    with TrainingProgress(speaks=True, start=0, total=4, flops_per_token=1e6, peak_flops=peak) as progress:
         progress.step(1, 3.25, 500_000.0)
     line = capsys.readouterr().out
     assert "step 1/4  loss 3.2500  500,000 tokens/s" in line
@@ -21,7 +21,7 @@ def test_the_share_of_the_peak_is_shown_where_the_peak_is_known(capsys, peak, sh
 
 
 def test_off_a_terminal_steps_in_quick_succession_are_one_line_and_the_last_is_always_told(capsys):
-    with Progress(speaks=True, start=0, total=50, flops_per_token=1.0, peak_flops=None) as progress:
+    with TrainingProgress(speaks=True, start=0, total=50, flops_per_token=1.0, peak_flops=None) as progress:
         for step in range(1, 51):
             progress.step(step, 1.0, 10.0)
     first, *between, last = capsys.readouterr().out.splitlines()
@@ -31,7 +31,7 @@ def test_off_a_terminal_steps_in_quick_succession_are_one_line_and_the_last_is_a
 
 
 def test_ranks_that_are_not_the_main_one_say_nothing(capsys):
-    with Progress(speaks=False, start=0, total=1, flops_per_token=1.0, peak_flops=None) as progress:
+    with TrainingProgress(speaks=False, start=0, total=1, flops_per_token=1.0, peak_flops=None) as progress:
         progress.step(1, 1.0, 10.0)
         progress.note("a note")
     assert capsys.readouterr().out == ""
