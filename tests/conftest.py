@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,3 +65,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from made_data_sets import make_data_sets
 
     return make_data_sets(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of random tokens, 100 rows to train on and 21 of val, for whatever reads rows."""
+    from synthetic import write_data_set
+
+    return write_data_set(tmp_path_factory.mktemp("data"), train_rows=100, val_rows=21, seq_len=16, vocab_size=61)
