@@ -25,7 +25,7 @@ from bosrow.prepare.worker import Task
 from bosrow.report.numbers import percent
 from bosrow.report.progress import progress_bar
 from bosrow.sources.find import find_source
-from bosrow.sources.unit import Position
+from bosrow.sources.unit import BadRow, Position
 from bosrow.tokenizers.by_name import open_tokenizer
 
 LEGEND = (
@@ -175,10 +175,10 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
         for item in pool:
             if item is not None and item[1] is not None:
                 documents = item[1].documents
-                lengths += [document.length for document in documents if document.bad is None]
-                bad = [document for document in documents if document.bad is not None]
+                lengths += [document.length for document in documents if not isinstance(document, BadRow)]
+                bad = [document for document in documents if isinstance(document, BadRow)]
                 if bad and not without_text:
-                    first_without = f"{source.files[bad[0].file].name}, row {bad[0].row}: {bad[0].bad}"
+                    first_without = f"{source.files[bad[0].file].name}, row {bad[0].row}: {bad[0].reason}"
                 without_text += len(bad)
                 progress.update(shown, completed=len(lengths))
             if 0 < most <= len(lengths):

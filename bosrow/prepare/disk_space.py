@@ -13,7 +13,7 @@ from bosrow.packing.table import LOSSLESS
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources.reading import documents_of, units_of
 from bosrow.sources.source import Source
-from bosrow.sources.unit import Position
+from bosrow.sources.unit import BadRow, Position
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 SAMPLE_BYTES = 1 << 20
@@ -83,10 +83,10 @@ def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
         return source.size * HUB_TOKENS_PER_BYTE, 0.0
     text_bytes = documents = sampled_bytes = sampled_tokens = 0
     unit = next(units_of(source, Position()), None)
-    if unit is None or unit.bad is not None or unit.share == 0:
+    if unit is None or unit.share == 0:
         return 0.0, 0.0
     for document in documents_of(source, unit):
-        if document.bad is not None:
+        if isinstance(document, BadRow):
             continue
         text_bytes, documents = text_bytes + len(document.text), documents + 1
         if sampled_bytes < SAMPLE_BYTES:

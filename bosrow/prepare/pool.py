@@ -46,7 +46,8 @@ class Process:
                 [sys.executable, "-P", "-c", f"from bosrow.prepare.worker import main; main({theirs.fileno()})"],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
-                env=os.environ | {"PYTHONPATH": _python_path()},
+                # A child multiplies no matrices, and making threads for it would take a tenth of its start.
+                env=os.environ | {"PYTHONPATH": _python_path(), "OPENBLAS_NUM_THREADS": "1"},
             )
         self.connection = Connection(ours.detach())
         with suppress(ConnectionError):  # it died at once, which whoever receives will see

@@ -35,7 +35,7 @@ from bosrow.prepare.run_state import Ledgers, RunState
 from bosrow.prepare.worker import Batch, Task
 from bosrow.signals import Stop, Stopped
 from bosrow.sources.source import Source
-from bosrow.sources.unit import Position, Unit
+from bosrow.sources.unit import BadRow, Position, Unit
 from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
@@ -172,8 +172,8 @@ class Run:
         for document in batch.documents:
             if self._enough():
                 return
-            if document.bad is not None:
-                self._drop(document.file, document.row, document.bad)
+            if isinstance(document, BadRow):
+                self._drop(document)
             else:
                 split = "val" if document.in_val else "train"
                 self.packers[split].add(self.documents, np.frombuffer(document.tokens, np.uint16), document.length)
@@ -185,9 +185,9 @@ class Run:
                 self.text_bytes += document.text_bytes
             self.taken += 1
 
-    def _drop(self, file: int, row: int, reason: str) -> None:
+    def _drop(self, bad: BadRow) -> None:
         """Leave out a row that holds no text, or stop there."""
-        name = self.source.files[file].name
+        name, row, reason = self.source.files[bad.file].name, bad.row, bad.reason
         if self.options.on_bad_row == "stop":
             self.checkpoint()
             raise BadRowError(

@@ -23,12 +23,12 @@ import numpy.typing as npt
 from bosrow.errors import BosrowError, DataSetError, MachineError, SourceError
 from bosrow.sources.reading import documents_of, units_of
 from bosrow.sources.source import Source
-from bosrow.sources.unit import Document, Position, Unit
+from bosrow.sources.unit import BadRow, Document, Position, Unit
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 BATCH_BYTES = 1 << 18  # of tokens; below about half of this the cost of a message shows
-DOCUMENT_BYTES = 300  # of a Tokenized and the numbers and strings in it, its tokens not counted
+DOCUMENT_BYTES = 300  # of a TokenizedDocument and the numbers and strings in it, its tokens not counted
 VAL_HASH_KEY = b"bosrow val split"
 
 
@@ -47,23 +47,25 @@ class Task:
     batch_docs: int
 
 
-class Tokenized(NamedTuple):
-    """One document. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`; one that is `bad` has none."""
+class TokenizedDocument(NamedTuple):
+    """A document as the packer takes it. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`."""
 
     file: int
     row: int
-    text_bytes: int = 0
-    tokens: bytes = b""
-    length: int = 0  # of the whole document in tokens, BOS counted
-    in_val: bool = False
-    id: str | None = None
-    bad: str | None = None  # why it is unusable
+    text_bytes: int  # 0 where the source holds ids
+    tokens: bytes
+    length: int  # of the whole document in tokens, BOS counted
+    in_val: bool
+    id: str | None
 
 
 class Batch(NamedTuple):
-    """Consecutive documents of one unit. `memory_bytes` is about what they take; of tiny ones tokens are the least."""
+    """Consecutive documents of one unit, bad rows in their places.
 
-    documents: list[Tokenized]
+    `memory_bytes` is about what they take: of tiny documents, more than their tokens.
+    """
+
+    documents: list[TokenizedDocument | BadRow]
     memory_bytes: int
 
 
@@ -92,11 +94,13 @@ def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
             f"the preparation stands after document {skip:,} of a part of {task.source.files[unit.start.file].name} "
             "that holds fewer; go on with the version of bosrow that began it, or start over with --fresh"
         )
-    documents: list[Tokenized] = []
+    documents: list[TokenizedDocument | BadRow] = []
     size = 0
     for document in found:
-        documents.append(_tokenize(task, tokenizer, document))
-        size += len(documents[-1].tokens)
+        tokenized = document if isinstance(document, BadRow) else _tokenize(task, tokenizer, document)
+        documents.append(tokenized)
+        if isinstance(tokenized, TokenizedDocument):
+            size += len(tokenized.tokens)
         if size >= BATCH_BYTES or len(documents) >= task.batch_docs:
             yield Batch(documents, size + DOCUMENT_BYTES * len(documents))
             documents, size = [], 0
@@ -104,21 +108,20 @@ def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
         yield Batch(documents, size + DOCUMENT_BYTES * len(documents))
 
 
-def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> Tokenized:
-    file, row, text, name, in_val, bad = document
-    if bad is not None:
-        return Tokenized(file, row, bad=bad)
+def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> TokenizedDocument | BadRow:
+    file, row, text, name, in_val = document
     try:
         ids = text if isinstance(text, list) else [tokenizer.encode(text)]
     except UnicodeDecodeError as error:
-        return Tokenized(file, row, bad=f"not UTF-8 ({error.reason} at byte {error.start} of a piece)")
+        return BadRow(file, row, f"not UTF-8 ({error.reason} at byte {error.start} of a piece)")
     if not task.keeps_split:
         in_val = task.val_fraction > 0 and is_val(ids, task.val_fraction)
     kept = [stretch[: task.kept_tokens].data for stretch in ids] if task.kept_tokens else ids
     tokens = b"".join((tokenizer.bos_token_id.to_bytes(2, sys.byteorder), *kept))
     if task.kept_tokens:
         tokens = tokens[: 2 * task.kept_tokens]
-    return Tokenized(file, row, 0 if ids is text else len(text), tokens, 1 + sum(map(len, ids)), in_val, name)
+    text_bytes = 0 if ids is text else len(text)
+    return TokenizedDocument(file, row, text_bytes, tokens, 1 + sum(map(len, ids)), in_val, name)
 
 
 def main(descriptor: int) -> None:

@@ -26,7 +26,7 @@ from bosrow.sources.compression import check_plain, compression_of, unpacked
 from bosrow.sources.csv_rows import Dialect, Row, rows_of
 from bosrow.sources.source import Source
 from bosrow.sources.text import UTF8_BOM, _read, _skip
-from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, columns_of, opened
+from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, columns_of, opened
 
 UNIT_DOCUMENTS = 4096
 FIRST_BYTES = 512  # in which a packed file shows what it is
@@ -172,7 +172,7 @@ def schema_of(source: Source, index: int) -> pa.Schema:
 def units_of(source: Source, begin: Position) -> Iterator[Unit]:
     """The units of a file from `begin` on; their documents travel with them."""
     index, row, size = begin.file, begin.row, 0
-    documents: list[Document] = []
+    documents: list[Document | BadRow] = []
     bad: BadRowError | None = None
     end = begin
     try:
@@ -184,8 +184,9 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
                     share = source.share(index, packed.tell() / max(1, source.files[index].size))
                     yield Unit(begin, end, share, documents)
                     begin, documents, size = end, [], 0
-                documents.append(document_of(row, found))
-                row, size = row + 1, size + len(documents[-1].text)
+                document = document_of(row, found)
+                documents.append(document)
+                row, size = row + 1, size + (len(document.text) if isinstance(document, Document) else 0)
                 end = Position(index, found.end, row)
     except BadRowError as error:
         bad = error
@@ -194,7 +195,7 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
         raise bad
 
 
-def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, Row], Document]:
+def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, Row], Document | BadRow]:
     """Makes a document of a row and its number."""
     layout = layout_of(source, index)
     text_field, *_ = columns_of(source, _schema(names))
@@ -202,18 +203,18 @@ def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, Row]
     encoding = layout.encoding
     hint = "" if layout.dialect.quote else "; where quotes enclose cells, give --csv_quoting quoted"
 
-    def document_of(row: int, found: Row) -> Document:
+    def document_of(row: int, found: Row) -> Document | BadRow:
         if found.wrong:
-            return Document(index, row, bad=f"not CSV ({found.wrong})")
+            return BadRow(index, row, f"not CSV ({found.wrong})")
         cells = found.cells
         if len(cells) != len(names):
             quoted = hint if any(b'"' in cell for cell in cells) else ""
             detail = f"{len(cells)} where the header has {len(names)}{quoted}"
-            return Document(index, row, bad=f"wrong number of cells ({detail})")
+            return BadRow(index, row, f"wrong number of cells ({detail})")
         try:
             value = cells[text].decode(encoding).encode() if encoding else cells[text]
         except UnicodeDecodeError as error:
-            return Document(index, row, bad=f"not {encoding} ({error.reason} at byte {error.start} of the cell)")
+            return BadRow(index, row, f"not {encoding} ({error.reason} at byte {error.start} of the cell)")
         return Document(index, row, value, None if name is None else cells[name].decode(encoding or "utf-8", "replace"))
 
     return document_of

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from bosrow.errors import BadRowError, first_line
 from bosrow.sources.source import Source
-from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, columns_of, damage, id_of, opened
+from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, columns_of, damage, id_of, opened
 
 DECODED_ROWS = 1024  # rows of a row group decoded at once, at most,
 DECODED_BYTES = 16 << 20  # and what they then take, but for a single larger value
@@ -86,7 +86,8 @@ def _slices(
                 begin, batches, size = stop, [], 0
     except (pa.ArrowException, OSError) as error:
         share = source.share(begin.file, end.row / parquet.metadata.num_rows)
-        yield Unit(begin, end, share, bad=str(damage(f"row group {begin.part} cannot be read", error)))
+        found = damage(f"row group {begin.part} cannot be read", error)
+        yield Unit(begin, end, share, [BadRow(begin.file, begin.row, f"unreadable ({found})")])
 
 
 def _decoded(
@@ -129,7 +130,7 @@ def _to_stream(batches: list[pa.RecordBatch]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
+def documents_of(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
     """The documents of a unit, in order."""
     row = unit.start.row
     try:
@@ -144,18 +145,18 @@ def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
         raise BadRowError(f"row group {unit.start.part} ends at row {row}, the footer says {unit.next.row}")
 
 
-def _document(file: int, row: int, value: pa.Scalar, name: pa.Scalar | None) -> Document:
+def _document(file: int, row: int, value: pa.Scalar, name: pa.Scalar | None) -> Document | BadRow:
     text = value.as_buffer()  # the bytes themselves: one emoji makes a str four times larger than its UTF-8
     if text is None:
-        return Document(file, row, bad="null")
+        return BadRow(file, row, "null")
     try:
         return Document(file, row, text, None if name is None else id_of(name.as_py()))
     except (ValueError, OverflowError) as error:  # not UTF-8, or a time beyond Python's
-        return Document(file, row, bad=f"unreadable id ({first_line(error)})")
+        return BadRow(file, row, f"unreadable id ({first_line(error)})")
 
 
 def _batches(source: Source, unit: Unit) -> Iterator[pa.RecordBatch]:
-    if unit.payload is not None:
+    if isinstance(unit.payload, bytes):
         yield from pa.ipc.open_stream(unit.payload)
         return
     with _parquet(source, unit.start.file) as (stream, parquet):

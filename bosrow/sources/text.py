@@ -13,12 +13,17 @@ from bosrow.errors import BadRowError
 from bosrow.sources.compression import Unpacked, check_plain, compression_of, unpacked
 from bosrow.sources.json_lines import check_lines, parse_line
 from bosrow.sources.source import Source
-from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, damage, opened
+from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, damage, opened
 
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
-def units_of_texts(source: Source, start: Position) -> Iterator[Unit]:
+def units_of(source: Source, begin: Position) -> Iterator[Unit]:
+    """The units from `begin` on: of all texts, or of one file of lines."""
+    return _units_of_texts(source, begin) if source.format == "text" else _units_of_lines(source, begin)
+
+
+def _units_of_texts(source: Source, start: Position) -> Iterator[Unit]:
     """Units of several files each, a document a file, from `start` to the end of the corpus."""
     first = start.file
     while first < len(source.files):
@@ -30,7 +35,7 @@ def units_of_texts(source: Source, start: Position) -> Iterator[Unit]:
         first = stop
 
 
-def _text_documents(source: Source, unit: Unit) -> Iterator[Document]:
+def _text_documents(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
     for index in range(unit.start.file, unit.next.file):
         try:
             name = source.files[index].name
@@ -38,12 +43,12 @@ def _text_documents(source: Source, unit: Unit) -> Iterator[Document]:
                 text = _read(unpacked(packed, name), name, -1)
             check_plain(name, text)
         except BadRowError as error:
-            yield Document(index, 0, bad=f"unreadable ({error})")
+            yield BadRow(index, 0, f"unreadable ({error})")
         else:
             yield Document(index, 0, text.removeprefix(UTF8_BOM))
 
 
-def units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
+def _units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
     """The units of one file from `start` on, cut after a line's end about every UNIT_BYTES of its unpacked bytes."""
     file = source.files[start.file]
     travels = source.dataset is not None or compression_of(file.name) is not None
@@ -84,7 +89,7 @@ def _skip(stream: BinaryIO | Unpacked, name: str, length: int) -> None:
 def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, memoryview]]:
     """The lines of a unit, without their ends, by number."""
     data = unit.payload
-    assert not isinstance(data, list)
+    assert data is None or isinstance(data, bytes)
     if data is None:
         name, length = source.files[unit.start.file].name, unit.next.part - unit.start.part
         with opened(source, unit.start.file) as stream:
@@ -101,16 +106,16 @@ def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, memoryview]]:
         begin, row = end + 1, row + 1
 
 
-def _line_documents(source: Source, unit: Unit) -> Iterator[Document]:
+def _line_documents(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
     for row, line in _lines(source, unit):
         yield Document(unit.start.file, row, line[:-1] if line[-1:] == b"\r" else line)
 
 
-def _json_documents(source: Source, unit: Unit) -> Iterator[Document]:
+def _json_documents(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
     for row, line in _lines(source, unit):
         if line[:1].tobytes().strip() or line.tobytes().strip():
             text, name, bad = parse_line(line, source.text_field, source.id_field)
-            yield Document(unit.start.file, row, text, name, bad=bad)
+            yield BadRow(unit.start.file, row, bad) if bad else Document(unit.start.file, row, text, name)
 
 
 def _read(stream: BinaryIO | Unpacked, name: str, size: int) -> bytes:
@@ -121,7 +126,7 @@ def _read(stream: BinaryIO | Unpacked, name: str, size: int) -> bytes:
         raise damage(f"{name} cannot be read to its end", error) from None
 
 
-def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
+def documents_of(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
     """The documents of a unit, in order."""
     return READERS[source.format](source, unit)
 

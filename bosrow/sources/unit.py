@@ -10,7 +10,7 @@ import gzip
 import lzma
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
@@ -46,33 +46,39 @@ class Position(NamedTuple):
 class Unit:
     """What a worker reads at once: from `start` up to `next`, or what is in `payload`.
 
-    `share` is the part of the source that lies before `next`, for the progress line. `bad` says why a file, or
-    the rest of it, could not be cut into units.
+    `share` is the part of the source that lies before `next`, for the progress line. A file that cannot be cut into
+    units, or the rest of one, is a unit whose payload is one bad row.
     """
 
     start: Position
     next: Position
     share: float
-    payload: bytes | list["Document"] | None = None
-    bad: str | None = None
+    payload: "bytes | Sequence[Document | BadRow] | None" = None
 
     @property
     def payload_bytes(self) -> int:
         """About what the payload takes of memory."""
-        if isinstance(self.payload, list):
-            return sum(len(document.text) for document in self.payload)
-        return len(self.payload or b"")
+        if self.payload is None or isinstance(self.payload, bytes):
+            return len(self.payload or b"")
+        return sum(len(document.text) for document in self.payload if isinstance(document, Document))
 
 
 class Document(NamedTuple):
-    """One row of the corpus. `text` is UTF-8, or stretches of ids; `bad` says why there is none: "kind (detail)"."""
+    """One row of the corpus. `text` is UTF-8, or stretches of ids."""
 
     file: int
     row: int
-    text: bytes | memoryview | list[npt.NDArray[np.uint16]] = b""
+    text: bytes | memoryview | list[npt.NDArray[np.uint16]]
     id: str | None = None
     in_val: bool = False  # where the source has splits of its own
-    bad: str | None = None
+
+
+class BadRow(NamedTuple):
+    """A row of the corpus without a text, or the unreadable rest of a file from `row` on, and why: "kind (detail)"."""
+
+    file: int
+    row: int
+    reason: str
 
 
 @contextmanager

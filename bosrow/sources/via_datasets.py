@@ -24,7 +24,7 @@ from fsspec import AbstractFileSystem, register_implementation
 
 from bosrow.errors import BadRowError, BosrowError, DataSetError, MachineError
 from bosrow.sources.source import Source
-from bosrow.sources.unit import UNIT_BYTES, Document, Position, Unit, check_unchanged, columns_of, damage, id_of
+from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, check_unchanged, columns_of, damage, id_of
 from bosrow.tokenizers.tokenizer import utf8
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class _OneFile(AbstractFileSystem):
 def units_of(source: Source, begin: Position) -> Iterator[Unit]:
     """The units of a file from `begin` on; their documents travel with them."""
     index, row, size = begin.file, begin.row, 0
-    documents: list[Document] = []
+    documents: list[Document | BadRow] = []
     bad: BadRowError | None = None
     try:
         with _Served(source, index) as served:
@@ -96,8 +96,9 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
                     end = Position(index, 0, row)
                     yield Unit(begin, end, source.share(index, served.fraction_read), documents)
                     begin, documents, size = end, [], 0
-                documents.append(_document(source, index, row, value))
-                row, size = row + 1, size + len(documents[-1].text)
+                document = _document(source, index, row, value)
+                documents.append(document)
+                row, size = row + 1, size + (len(document.text) if isinstance(document, Document) else 0)
     except BadRowError as error:
         bad = error
     end = Position(index, 0, row) if bad else Position(index + 1)
@@ -106,10 +107,10 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
         raise bad
 
 
-def _document(source: Source, index: int, row: int, value: dict[str, Any]) -> Document:
+def _document(source: Source, index: int, row: int, value: dict[str, Any]) -> Document | BadRow:
     text, name = value[source.text_field], value[source.id_field] if source.id_field else None
     if not isinstance(text, str):
-        return Document(index, row, bad="null" if text is None else f"not text (a {type(text).__name__})")
+        return BadRow(index, row, "null" if text is None else f"not text (a {type(text).__name__})")
     return Document(index, row, utf8(text), id_of(name))
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,7 +31,7 @@ from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources import reading
 from bosrow.sources.find import find_source
 from bosrow.sources.source import Source
-from bosrow.sources.unit import Document, Position, Unit, damage
+from bosrow.sources.unit import BadRow, Document, Position, Unit, damage
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
 
 TOKENIZER = load_tokenizer()
@@ -184,12 +185,12 @@ def flip_everywhere(tmp_path: Path, compression: str, step: int) -> None:
     found_bad = 0
     for bit in range(0, 8 * footer, step):
         path.write_bytes(data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :])
-        now = type(source)(**vars(source) | {"files": (SourceFile.local(str(path), path.name),)})
+        now = msgspec.structs.replace(source, files=(SourceFile.local(str(path), path.name),))
         documents = [document for unit in units_of(now, Position()) for document in documents_of(now, unit)]
-        read = [bytes(document.text).decode() for document in documents if document.bad is None]
+        read = [bytes(document.text).decode() for document in documents if isinstance(document, Document)]
         found_bad += len(read) < len(GOOD)
         assert read == GOOD[: len(read)]
-        assert len(read) == len(GOOD) or any(document.bad for document in documents)
+        assert len(read) == len(GOOD) or any(isinstance(document, BadRow) for document in documents)
     assert found_bad
 
 
@@ -272,7 +273,7 @@ def units_with_skip(folder: Path, kind: str) -> tuple[Source, Iterator[Unit]]:
     return (source := find_source(options)), reading.units_of(source, Position())
 
 
-def read_all(source: Source, found: Iterator[Unit]) -> list[Document]:
+def read_all(source: Source, found: Iterator[Unit]) -> list[Document | BadRow]:
     return [document for unit in found for document in reading.documents_of(source, unit)]
 
 
@@ -333,7 +334,7 @@ def test_a_cache_that_fails_in_the_middle_stops_the_run_which_goes_on_when_it_is
         patch.setattr(config, "HF_DATASETS_CACHE", str(cache / "datasets"))
         source = find_source(PrepareOptions(data_files=(flags[1],), out_dir=tmp_path / "out"))
         found = reading.units_of(source, Position())
-        assert next(found).bad is None
+        assert all(isinstance(document, Document) for document in next(found).payload)
         shutil.rmtree(cache)
         cache.write_text("no folder any more")
         with pytest.raises(MachineError, match=re.escape(str(cache))):

@@ -16,7 +16,7 @@ from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources.compression import Unpacked
 from bosrow.sources.find import find_source
 from bosrow.sources.reading import documents_of, units_of
-from bosrow.sources.unit import Position
+from bosrow.sources.unit import BadRow, Position
 
 TEXT = b"".join(b"line %d\n" % number for number in range(100_000))
 PACK = {
@@ -33,8 +33,8 @@ def read_texts(path: Path) -> list[str]:
     source = find_source(PrepareOptions(out_dir=path.parent / "out", data_files=(str(path),)))
     documents = [document for unit in units_of(source, Position()) for document in documents_of(source, unit)]
     for document in documents:
-        if document.bad:
-            raise BadRowError(document.bad)
+        if isinstance(document, BadRow):
+            raise BadRowError(document.reason)
     return [bytes(document.text).decode() for document in documents]
 
 
@@ -157,6 +157,6 @@ def test_of_a_packed_file_cut_short_no_whole_line_is_lost_however_many_units_it_
     *good, bad = [document for unit in units for document in documents_of(source, unit)]
     assert len(units) == 3
     assert [document.row for document in good] == list(range(there))
-    assert (bad.row, bad.bad is not None) == (there, True)
+    assert (bad.row, type(bad)) == (there, BadRow)
     assert list(units_of(source, units[0].next)) == units[1:]
     assert list(units_of(source, units[1].next)) == units[2:]
