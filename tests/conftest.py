@@ -53,9 +53,9 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of no length, in bosrow and in huggingface_hub (whose shortest is a second)."""
     from huggingface_hub.utils import _http
 
-    import bosrow.sources.hub.repository
+    import bosrow.sources.hub.retries
 
-    monkeypatch.setattr(bosrow.sources.hub.repository, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(bosrow.sources.hub.retries, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
 
 

@@ -22,10 +22,11 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from bosrow.errors import BadRowError, DataSetError, SourceError
+from bosrow.sources.byte_stream import UTF8_BOM, skip_bytes
 from bosrow.sources.compression import check_plain, compression_of, unpacked
-from bosrow.sources.csv_rows import Dialect, Row, rows_of
+from bosrow.sources.csv_rows import CsvRow, Dialect, rows_of
 from bosrow.sources.source import Source
-from bosrow.sources.text import UTF8_BOM, _read, _skip
+from bosrow.sources.text import read_bytes
 from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, columns_of, opened
 
 UNIT_DOCUMENTS = 4096
@@ -122,27 +123,27 @@ def layout_of(source: Source, index: int) -> Layout:
 
 
 @contextmanager
-def _opened(source: Source, index: int, place: int = 0) -> Iterator[tuple[Iterator[Row], BinaryIO]]:
+def _opened(source: Source, index: int, place: int = 0) -> Iterator[tuple[Iterator[CsvRow], BinaryIO]]:
     """The rows of a file from the one at byte `place` of its text on, the header too, and the open file itself."""
     name = source.files[index].name
     with opened(source, index) as packed:
         stream = unpacked(packed, name)
         start = b""
         if place == 0:
-            start = _read(stream, name, FIRST_BYTES)
+            start = read_bytes(stream, name, FIRST_BYTES)
             check_plain(name, start)
             if start.startswith(UTF16_BOMS):
                 raise BadRowError(f"{name} is UTF-16; convert it to UTF-8")
             if start.startswith(UTF8_BOM):
                 start, place = start[len(UTF8_BOM) :], len(UTF8_BOM)
         elif compression_of(name):
-            _skip(stream, name, place)
+            skip_bytes(stream, name, place)
         else:
             packed.seek(place)
-        yield rows_of(partial(_read, stream, name), layout_of(source, index).dialect, start, place), packed
+        yield rows_of(partial(read_bytes, stream, name), layout_of(source, index).dialect, start, place), packed
 
 
-def _names(source: Source, index: int, rows: Iterator[Row]) -> list[str]:
+def _names(source: Source, index: int, rows: Iterator[CsvRow]) -> list[str]:
     """The columns' names, for which the header is taken from `rows`. Raises BadRowError where there are none."""
     name, layout = source.files[index].name, layout_of(source, index)
     header = next(rows, None) if layout.has_header else None
@@ -195,7 +196,7 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
         raise bad
 
 
-def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, Row], Document | BadRow]:
+def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, CsvRow], Document | BadRow]:
     """Makes a document of a row and its number."""
     layout = layout_of(source, index)
     text_field, *_ = columns_of(source, _schema(names))
@@ -203,7 +204,7 @@ def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, Row]
     encoding = layout.encoding
     hint = "" if layout.dialect.quote else "; where quotes enclose cells, give --csv_quoting quoted"
 
-    def document_of(row: int, found: Row) -> Document | BadRow:
+    def document_of(row: int, found: CsvRow) -> Document | BadRow:
         if found.wrong:
             return BadRow(index, row, f"not CSV ({found.wrong})")
         cells = found.cells

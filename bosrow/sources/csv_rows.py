@@ -29,7 +29,7 @@ class Dialect:
     quote: bytes | None = b'"'
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """A row's cells, and the byte at which it has ended; `wrong` says why it has no cells."""
 
     cells: list[bytes]
@@ -41,7 +41,7 @@ class _Wrong(Exception):
     """What stands here is no row."""
 
 
-def rows_of(read: Callable[[int], bytes], dialect: Dialect, data: bytes = b"", place: int = 0) -> Iterator[Row]:
+def rows_of(read: Callable[[int], bytes], dialect: Dialect, data: bytes = b"", place: int = 0) -> Iterator[CsvRow]:
     """The rows of `data`, which begins at the byte `place`, and what `read(size)` gives: nothing at the end alone."""
     at, final = 0, False
     while True:
@@ -62,7 +62,7 @@ def rows_of(read: Callable[[int], bytes], dialect: Dialect, data: bytes = b"", p
                 end, final = data.find(b"\n") + 1, not data
         at = min(end or len(data), len(data))
         if wrong or cells:
-            yield Row(cells, place + at, wrong)
+            yield CsvRow(cells, place + at, wrong)
         elif final and at == len(data):
             return
 

@@ -60,9 +60,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, for
         """Open a file, local or on the Hub, for seekable binary reading."""
         if self.dataset is None:
             return open(file.path, "rb")
-        from bosrow.sources.hub import repository
+        from bosrow.sources.hub import ranges
 
-        return repository.open_file(self.dataset, cast(str, self.revision), file.path, file.size)
+        return ranges.open_file(self.dataset, cast(str, self.revision), file.path, file.size)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,15 +7,13 @@ the rest is one bad row; so is one that is damaged, from the unit on in which th
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from bosrow.errors import BadRowError
-from bosrow.sources.compression import Unpacked, check_plain, compression_of, unpacked
+from bosrow.sources.byte_stream import UTF8_BOM, read_bytes, skip_bytes
+from bosrow.sources.compression import check_plain, compression_of, unpacked
 from bosrow.sources.json_lines import check_lines, parse_line
 from bosrow.sources.source import Source
-from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, damage, opened
-
-UTF8_BOM = b"\xef\xbb\xbf"
+from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, opened
 
 
 def units_of(source: Source, begin: Position) -> Iterator[Unit]:
@@ -40,7 +38,7 @@ def _text_documents(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
         try:
             name = source.files[index].name
             with opened(source, index) as packed:
-                text = _read(unpacked(packed, name), name, -1)
+                text = read_bytes(unpacked(packed, name), name, -1)
             check_plain(name, text)
         except BadRowError as error:
             yield BadRow(index, 0, f"unreadable ({error})")
@@ -54,11 +52,11 @@ def _units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
     travels = source.dataset is not None or compression_of(file.name) is not None
     with opened(source, start.file) as packed:
         stream = unpacked(packed, file.name)
-        _skip(stream, file.name, start.part)
+        skip_bytes(stream, file.name, start.part)
         begin, size = start, 0  # size: of what was read from `begin` on
         parts: list[bytes] = []  # the same bytes, where they travel
         # Blocks end at the same places after a restart, so a file damaged further on gives the same units.
-        while block := _read(stream, file.name, UNIT_BYTES - (begin.part + size) % UNIT_BYTES):
+        while block := read_bytes(stream, file.name, UNIT_BYTES - (begin.part + size) % UNIT_BYTES):
             if begin.part + size == 0:
                 check_plain(file.name, block)
                 if source.format == "json":
@@ -78,14 +76,6 @@ def _units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
             yield Unit(begin, end, source.share(start.file, 1.0), b"".join(parts) if travels else None)
 
 
-def _skip(stream: BinaryIO | Unpacked, name: str, length: int) -> None:
-    while length:
-        skipped = len(_read(stream, name, min(length, UNIT_BYTES)))
-        if not skipped:
-            raise BadRowError(f"{name} became shorter while it was read")
-        length -= skipped
-
-
 def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, memoryview]]:
     """The lines of a unit, without their ends, by number."""
     data = unit.payload
@@ -94,7 +84,7 @@ def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, memoryview]]:
         name, length = source.files[unit.start.file].name, unit.next.part - unit.start.part
         with opened(source, unit.start.file) as stream:
             stream.seek(unit.start.part)
-            data = _read(stream, name, length)
+            data = read_bytes(stream, name, length)
         if len(data) < length:
             raise BadRowError(f"{name} became shorter while it was read")
     view, row = memoryview(data), unit.start.row
@@ -116,14 +106,6 @@ def _json_documents(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
         if line[:1].tobytes().strip() or line.tobytes().strip():
             text, name, bad = parse_line(line, source.text_field, source.id_field)
             yield BadRow(unit.start.file, row, bad) if bad else Document(unit.start.file, row, text, name)
-
-
-def _read(stream: BinaryIO | Unpacked, name: str, size: int) -> bytes:
-    """Up to `size` bytes (-1: all)."""
-    try:
-        return stream.read(size)
-    except OSError as error:
-        raise damage(f"{name} cannot be read to its end", error) from None
 
 
 def documents_of(source: Source, unit: Unit) -> Iterator[Document | BadRow]:

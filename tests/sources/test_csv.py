@@ -23,7 +23,7 @@ from bosrow.errors import BadRowError, DataSetError, OptionError, SourceError
 from bosrow.prepare import run as run_module
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources import csv_files, csv_rows, reading
-from bosrow.sources.csv_rows import Dialect, Row, rows_of
+from bosrow.sources.csv_rows import CsvRow, Dialect, rows_of
 from bosrow.sources.find import find_source
 from bosrow.sources.unit import Position
 from bosrow.tokenizers.gpt2 import load_tokenizer
@@ -73,7 +73,7 @@ def oracle(data: str) -> list[list[str] | None]:
     return rows
 
 
-def found_in(data: bytes, size: int = 1 << 20, place: int = 0) -> list[Row]:
+def found_in(data: bytes, size: int = 1 << 20, place: int = 0) -> list[CsvRow]:
     stream = io.BytesIO(data)
     stream.seek(place)
     return list(rows_of(lambda _: stream.read(size), Dialect(), place=place))

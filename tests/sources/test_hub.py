@@ -17,7 +17,8 @@ from hub_server import TOKEN, Hub, Request
 
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources.find import find_source
-from bosrow.sources.hub.repository import open_file, resolve
+from bosrow.sources.hub.ranges import open_file
+from bosrow.sources.hub.repository import resolve
 from bosrow.sources.reading import documents_of, units_of
 from bosrow.sources.unit import Position
 

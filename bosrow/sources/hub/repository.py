@@ -9,26 +9,21 @@ Cost: a dozen small requests to resolve; one request a range. Importing this mod
 `datasets` nor `huggingface_hub`; `resolve` does, about a second. Tokens are never shown.
 """
 
-import io
 import json
-import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-import tenacity
-
-from bosrow.errors import BosrowError, MachineError, SourceError
+from bosrow.errors import BosrowError, SourceError
 from bosrow.sources.formats import ENDINGS, WITH_SETTINGS
-from bosrow.sources.hub.errors import explained, passing_wait, passing_wait_of_file, reason, refusal
+from bosrow.sources.hub.errors import explained, passing_wait
+from bosrow.sources.hub.retries import limit_silence, retrying
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
-
-logger = logging.getLogger(__name__)
 
 # `datasets` too goes by the names alone. The last ending that says something decides: .jsonl.gz and x.parquet.jsonl
 # hold lines of JSON, x.jsonl.parquet does not.
@@ -50,10 +45,6 @@ READING_SETTINGS = {
 }
 CONFIGURATION_FILES = {"README.md", ".huggingface.yaml", "dataset_infos.json"}
 PATHS_A_REQUEST = 500  # as huggingface_hub itself asks paths-info
-RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
-SILENCE_SECONDS = 30.0  # a connection that says nothing for so long is given up and tried again
-READ_AHEAD_BYTES = 8 << 20
-KEPT_RANGES = 2  # of a Parquet file, since a column's bytes are read twice: text and id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,150 +86,17 @@ def resolve(dataset: str, config: str | None = None, split: str = "train", revis
         )
     _refuse_offline(dataset)
     try:
-        return _retrying(f"resolving {dataset}", passing_wait)(_resolve_once, dataset, config, split, revision)
+        return retrying(f"resolving {dataset}", passing_wait)(_resolve_once, dataset, config, split, revision)
     except BosrowError:
         raise
     except Exception as error:  # two libraries and a YAML parser raise what they like, all of it about the source
         raise explained(error, dataset, revision) from error
 
 
-def _retrying(doing: str, wait_of: Callable[[BaseException], float | None]) -> tenacity.Retrying:
-    """Tries again, each time told, after waits that grow, or as long as `wait_of` an error says (None: never)."""
-
-    def seconds(state: tenacity.RetryCallState) -> float:
-        growing = RETRY_WAITS_SECONDS[min(state.attempt_number, len(RETRY_WAITS_SECONDS)) - 1]  # asked at the last, too
-        return max(growing, wait_of(_error_of(state)) or 0.0)
-
-    def tell(state: tenacity.RetryCallState) -> None:
-        retry, retries = state.attempt_number, len(RETRY_WAITS_SECONDS)
-        text = "%s while %s; trying again in %g s (%d of %d)"
-        logger.warning(text, reason(_error_of(state)), doing, state.upcoming_sleep, retry, retries)
-
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(len(RETRY_WAITS_SECONDS) + 1),
-        retry=tenacity.retry_if_exception(lambda error: wait_of(error) is not None),
-        wait=seconds,
-        before_sleep=tell,
-        reraise=True,
-    )
-
-
-def _error_of(state: tenacity.RetryCallState) -> BaseException:
-    error = state.outcome.exception() if state.outcome else None
-    assert error is not None  # only errors are tried again
-    return error
-
-
-def open_file(dataset: str, revision: str, path: str, size: int | None = None) -> BinaryIO:
-    """Open one file for reading, seekable. `size` (from HubFile) spares a request.
-
-    Parquet files are not buffered: a read is one request for exactly those bytes, as pyarrow asks for whole
-    column chunks. Other files are read ahead by 8 MiB.
-    Raises SourceError if the Hub refuses the file, MachineError if it cannot be had after several tries.
-    """
-    file = _RangeFile(dataset, revision, path, size)
-    if path.endswith((".parquet", ".geoparquet", ".gpq")):
-        return file  # type: ignore[return-value]
-    return io.BufferedReader(file, READ_AHEAD_BYTES)
-
-
-class _RangeFile(io.RawIOBase):
-    """A file on the Hub, read by HTTP ranges."""
-
-    def __init__(self, dataset: str, revision: str, path: str, size: int | None) -> None:
-        from huggingface_hub import hf_hub_url
-
-        self.dataset, self.revision = dataset, revision
-        self.name = f"hf://datasets/{dataset}@{revision}/{path}"
-        self.url = hf_hub_url(dataset, path, repo_type="dataset", revision=revision)
-        self.position = 0
-        self.latest: list[tuple[int, bytes]] = []  # where the ranges read last begin, and their bytes
-        self.size = self._ask_size() if size is None else size
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
-        self.position = max(0, start + offset)
-        return self.position
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = self.size if size is None or size < 0 else min(self.position + size, self.size)
-        if end <= self.position:
-            return b""
-        data = self._remembered(self.position, end)
-        if data is None:
-            data = self._read_range(self.position, end)
-            self.latest = [*self.latest, (self.position, data)][-KEPT_RANGES:]
-        self.position = end
-        return data
-
-    def _remembered(self, start: int, end: int) -> bytes | None:
-        """The bytes of a range that was read just now: Parquet's dictionaries are looked at before all is read."""
-        for begin, data in self.latest:
-            if begin <= start and end <= begin + len(data):
-                return data[start - begin : end - begin]
-        return None
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _read_range(self, start: int, end: int) -> bytes:
-        from huggingface_hub.utils import httpx
-
-        try:
-            return _retrying(f"reading {self.name}", passing_wait_of_file)(self._request, start, end)
-        except httpx.HTTPError as error:
-            raise self._given_up(error) from error
-
-    def _request(self, start: int, end: int) -> bytes:
-        """One request, from the Hub's own address: a signed one that it leads to may have expired by the next."""
-        from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, httpx
-
-        response = get_session().get(
-            self.url,
-            headers=build_hf_headers() | {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"},
-            timeout=HF_HUB_DOWNLOAD_TIMEOUT,
-        )
-        hf_raise_for_status(response)
-        if len(response.content) != end - start:
-            raise httpx.RemoteProtocolError(f"{len(response.content)} bytes where {end - start} were asked for")
-        return response.content
-
-    def _ask_size(self) -> int:
-        from huggingface_hub import get_hf_file_metadata
-        from huggingface_hub.utils import httpx
-
-        try:
-            size = get_hf_file_metadata(self.url, retry_on_errors=True).size
-        except httpx.HTTPError as error:
-            raise self._given_up(error) from error
-        if size is None:
-            raise MachineError(f"{self.name}: the Hub does not tell the file's size")
-        return size
-
-    def _given_up(self, error: Exception) -> BosrowError:
-        refused = refusal(error, self.dataset, self.revision)
-        return refused or MachineError(
-            f"{self.name} cannot be read ({reason(error)}, tried {len(RETRY_WAITS_SECONDS) + 1} times); "
-            "when the network is back, the same command goes on"
-        )
-
-
 def _resolve_once(dataset: str, config: str | None, split: str, revision: str | None) -> HubDataset:
     from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    _limit_silence()
+    limit_silence()
     info = HfApi().dataset_info(dataset, revision=revision)
     commit = info.sha
     assert commit is not None  # left out only when `expand` asks for other fields
@@ -383,19 +241,3 @@ def _listed_file() -> Iterator[None]:
         yield
     except EntryNotFoundError as error:
         raise ConnectionError("a listed file was not found") from error
-
-
-def _limit_silence() -> None:
-    """huggingface_hub lists files without any time limit, so that a stalled connection would hang for good."""
-    from huggingface_hub.utils import get_session
-
-    hooks = get_session().event_hooks["request"]
-    if _set_time_limit not in hooks:
-        hooks.append(_set_time_limit)
-
-
-def _set_time_limit(request: Any) -> None:
-    limits = request.extensions.get("timeout", {})
-    request.extensions["timeout"] = {
-        name: limits.get(name) or SILENCE_SECONDS for name in ("connect", "read", "write", "pool")
-    }
