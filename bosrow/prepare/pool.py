@@ -1,11 +1,11 @@
 """An ordered, bounded, self-healing pool of tokenizing processes.
 
-Promise: a pool yields the batches of each unit in the order of the corpus, whatever the number of workers
-and whichever of them die. A worker that dies is replaced and its unit done again, without the
-documents that were taken from it already; a unit that kills three workers stops the run and is named. While one
-unit waits, for a slow network perhaps, the others are read and tokenized. What is read and not yet tokenized, and
-what is tokenized and waits for its turn, are each bounded in bytes; the worker of the unit whose turn it is is always
-drained, outside that budget, so order and back-pressure cannot lock each other.
+Promise: the batches come in the order of the corpus, whatever the number of workers and whichever of them die. A
+dead worker is replaced and its unit done again, without the documents that have arrived already. A unit that kills
+three workers is named and stops the run. While one unit waits, for a slow network perhaps, others are read and
+tokenized. Memory is bounded: one budget of bytes for what was read and is not yet tokenized, one for what was
+tokenized and waits for its turn. The next unit in order is received outside these budgets, so order and
+back-pressure cannot lock each other.
 """
 
 import os
