@@ -182,6 +182,7 @@ def test_a_network_that_stays_away_stops_the_run_and_the_same_command_goes_on(
         config="sample-10BT",
         out_dir=tmp_path / OUT,
         shard_rows=20,
+        val_shards=1,
         workers=0,
         checkpoint_seconds=0.001,
     )
