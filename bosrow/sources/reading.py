@@ -37,10 +37,14 @@ def reader_of(source_format: Format) -> ModuleType:
             from bosrow.sources import via_datasets
 
             return via_datasets
-        case "tokens" | "rows":
+        case "tokens":
             from bosrow.sources import token_files
 
             return token_files
+        case "rows":
+            from bosrow.sources import stored
+
+            return stored
         case "json" | "lines" | "text":
             from bosrow.sources import text
 

@@ -1,23 +1,18 @@
-"""Sources that hold ids already: llm.c's and modded-nanogpt's shards, nanoGPT's flat `.bin`, our own data sets.
+"""Token files: the shards of llm.c and modded-nanogpt, and nanoGPT's flat `.bin`.
 
-A data set of ours (`--from`) gives back its documents, through its provenance, in their order of reading. Of
-token files, all together are one stream of uint16 ids, divided at end-of-text (50256): llm.c puts it before each
-document, nanoGPT after, and both give the same documents here. A document may go on in the next file. A
-document's row, in provenance and messages, is the place of its first id in the file where it begins.
+All files together are one stream of uint16 ids, divided at end-of-text (50256). llm.c puts it before each document,
+nanoGPT after; both give the same documents here. A document may go on in the next file. Its row, in provenance and
+messages, is the place of its first id in the file where it begins.
 """
 
 from collections.abc import Iterator
-from itertools import accumulate, islice
-from pathlib import Path
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.dataset.documents import cropped_documents, document_stretches
-from bosrow.dataset.provenance import Provenance
 from bosrow.errors import SourceError
 from bosrow.open_files import mapped
-from bosrow.packing.table import LOSSLESS
 from bosrow.sources.source import Source
 from bosrow.sources.unit import Document, Position, Unit
 from bosrow.tokenizers.gpt2 import END_OF_TEXT
@@ -34,32 +29,8 @@ LEAST_FOURTHS = 4  # of ids in a row, by which their width is judged
 UNIT_TOKENS = 4 << 20
 SCAN_TOKENS = 1 << 20
 
-UNIT_DOCUMENTS = 4096  # of a data set of ours
 
 Tokens = npt.NDArray[np.uint16]
-
-
-def units_of(source: Source, start: Position) -> Iterator[Unit]:
-    """The units from `start` to the end of the source."""
-    return _stored_units(source, start) if source.format == "rows" else _token_units(source, start)
-
-
-def _stored_units(source: Source, start: Position) -> Iterator[Unit]:
-    """Units of documents rebuilt from a data set of ours; `part` of a position counts documents."""
-    assert source.data_dir is not None
-    provenance = Provenance(Path(source.data_dir))
-    files = {file.name: index for index, file in enumerate(source.files)}
-    lossless = provenance.manifest.policy in LOSSLESS
-    documents = document_stretches(provenance) if lossless else cropped_documents(provenance)
-    for _ in range(start.part):
-        next(documents)
-    while payload := [
-        Document(files[info.source_file], info.source_row, [first[1:], *others], info.id, info.split == "val")
-        for info, (first, *others) in islice(documents, UNIT_DOCUMENTS)
-    ]:
-        end = Position(0, start.part + len(payload))
-        yield Unit(start, end, end.part / len(provenance.documents), payload)
-        start = end
 
 
 def open_tokens(path: str, name: str) -> Tokens:
@@ -95,7 +66,7 @@ def _wider(tokens: Tokens) -> str | None:
     return "a file of 64-bit ids" if not fourths[:, 2].any() else "a file of 32-bit ids"
 
 
-def _token_units(source: Source, start: Position) -> Iterator[Unit]:
+def units_of(source: Source, start: Position) -> Iterator[Unit]:
     """Units of about UNIT_TOKENS ids; each but the first begins at an end-of-text."""
     files = [open_tokens(file.path, file.name) for file in source.files]
     firsts = [0, *accumulate(map(len, files))]  # of each file, and the end

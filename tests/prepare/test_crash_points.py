@@ -29,7 +29,7 @@ CONSTANTS = {
     "bosrow.sources.parquet.UNIT_BYTES": 2000,
     "bosrow.sources.text.UNIT_BYTES": 2000,
     "bosrow.sources.token_files.UNIT_TOKENS": 300,
-    "bosrow.sources.token_files.UNIT_DOCUMENTS": 20,
+    "bosrow.sources.stored.UNIT_DOCUMENTS": 20,
     "bosrow.lock.LOOK_SECONDS": 0.01,  # after a power cut the owner file may be empty, which makes a run look twice
 }
 RECORDS = ("pieces", "documents", "ids")

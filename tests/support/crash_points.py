@@ -36,7 +36,12 @@ from corpora import contents
 
 import bosrow.prepare.command
 import bosrow.prepare.pool
-import bosrow.sources.token_files  # noqa: F401  # imported here, once, instead of in each child
+
+# Imported here, once, instead of in each child.
+import bosrow.sources.parquet
+import bosrow.sources.stored
+import bosrow.sources.text
+import bosrow.sources.token_files  # noqa: F401
 from bosrow.cli import main as bosrow_main
 from bosrow.tokenizers.gpt2 import load_tokenizer
 
