@@ -1,6 +1,6 @@
 """What a worker reads at once, and what the readers of all formats share.
 
-The readers are parquet_source, text_source, csv_source, token_source and iterated; `units` chooses among them.
+The readers are parquet, text, csv_files, token_files, stored and via_datasets; `reading` chooses among them.
 
 One rule for all of them: what is provably wrong inside a file is a bad row (`damage`), whatever else goes wrong ends
 the run and leaves nothing out (`check_machine`).
