@@ -1,4 +1,4 @@
-"""Data sets for the loopback Hub, as the tests of bosrow/data/hub.py need them."""
+"""Data sets for the loopback Hub, as the tests of the Hub need them."""
 
 import gzip
 import io
