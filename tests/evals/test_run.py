@@ -89,7 +89,7 @@ def test_names_of_checkpoints_differ(tmp_path):
     assert distinct_names(paths[:1]) == ["ckpt"]
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.soak)])
 def test_any_number_of_ranks_and_any_batch_size_give_the_same_scores(workplace, ranks):
     alone, together = workplace / "alone", workplace / "together"
     main(arguments(workplace, "hellaswag,ewok", "--out", alone, "--batch_size", 1))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from experiments import tables, write_corpus_and_tokenizer, write_experiment
 
 from bosrow.cli import main
 from bosrow.compare.runs import read_run
+
+PYTHON = shlex.quote(sys.executable)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,7 @@ def test_under_a_command_a_signal_ends_with_status_75_after_a_checkpoint_and_the
     finished, corpus, tmp_path
 ):
     content = tables(corpus, tmp_path / "out")
-    content[""] |= {"arms": ["A", "B"], "noise_seeds": [], "command": f"env UNDER=command {sys.executable} {{bosrow}}"}
+    content[""] |= {"arms": ["A", "B"], "noise_seeds": [], "command": f"env UNDER=command {PYTHON} {{bosrow}}"}
     path = write_experiment(tmp_path / "experiment.toml", content)
     there = (
         "data/stream",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -205,7 +206,7 @@ def test_a_second_signal_leaves_at_once_and_one_sent_twice_is_one():
 
 
 def test_signals_that_were_ignored_at_the_start_stay_ignored(corpus, tmp_path):
-    script = f"trap '' HUP; exec {sys.executable} -m bosrow prepare \"$@\""
+    script = f"trap '' HUP; exec {shlex.quote(sys.executable)} -m bosrow prepare \"$@\""
     command = [*corpus, *TWO_WORKERS, "--out_dir", str(tmp_path / "out")]
     process = subprocess.Popen(
         ["bash", "-c", script, "bash", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL

@@ -1,6 +1,7 @@
 """What `bosrow` refuses, through the real command line: one message, exit 2, and nothing that looks like a data set."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -182,7 +183,7 @@ def test_by_default_a_small_corpus_leaves_rows_for_training(jsonl, tmp_path):
 
 def test_with_its_output_closed_a_command_still_works(jsonl, tmp_path):
     flags = f"--data_files {jsonl} --out_dir {tmp_path / 'out'} --seq_len 16 --val_fraction 0"
-    done = subprocess.run(["bash", "-c", f"exec {sys.executable} -m bosrow prepare {flags} >&- 2>&-"])
+    done = subprocess.run(["bash", "-c", f"exec {shlex.quote(sys.executable)} -m bosrow prepare {flags} >&- 2>&-"])
     assert done.returncode == 0
     assert (tmp_path / "out" / "meta.json").exists()
 

@@ -1,6 +1,7 @@
 """Token files of other trainers, and our own data sets, as sources: the same rows as from the text."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -15,6 +16,9 @@ from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
 
 TEXTS = [f"Document {n} " + "of a few words " * (n * 7 % 41) for n in range(120)] + ["", "x", "long " * 900]
 IDS = [load_tokenizer().encode(text) for text in TEXTS]
+
+
+PYTHON = shlex.quote(sys.executable)
 
 
 @pytest.fixture
@@ -73,9 +77,7 @@ def test_more_token_files_than_may_be_open_are_read_as_one_stream(tmp_path):
     flags = "--seq_len 16 --policy keep --val_fraction 0"
     assert prepare("--data_files", tmp_path / "whole.bin", "--out_dir", tmp_path / "whole", *flags.split()) == 0
     names = " ".join(str(tmp_path / f"part_{number:03d}.bin") for number in range(100))
-    command = (
-        f"{sys.executable} -m bosrow prepare --workers 0 --data_files {names} --out_dir {tmp_path / 'parts'} {flags}"
-    )
+    command = f"{PYTHON} -m bosrow prepare --workers 0 --data_files {names} --out_dir {tmp_path / 'parts'} {flags}"
     subprocess.run(["bash", "-c", f"ulimit -n 64; exec {command}"], check=True, stdout=subprocess.PIPE)
     assert shards(tmp_path / "parts") == shards(tmp_path / "whole")
 

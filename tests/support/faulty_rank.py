@@ -2,13 +2,15 @@
 
 FAULT is "nan:RANK:FROM:COUNT" (the loss of these steps is not a number on that rank), or "die:RANK:STEP:FILE"
 (the rank is killed in that step, once: FILE remembers it), or "stop:RANK:CALL" (SIGTERM comes to that rank alone, in
-the forward pass of that number).
+the forward pass of that number), or "slow:RANK:FROM" (each step from this one on takes half a second, so that a test
+has the time to send a signal).
 """
 
 import itertools
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from bosrow.cli import main
@@ -22,12 +24,14 @@ step, forward, states = loop.optimizer_step, GPT2.forward, Transformer.states
 
 
 def counted_step(*arguments, **named):
-    """A step that knows its number, and may be the rank's last."""
+    """A step that knows its number, and may be slow, or the rank's last."""
     global steps
     steps += 1
     if kind == "die" and steps == int(rest[0]) and not Path(rest[1]).exists():
         Path(rest[1]).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "slow" and steps >= int(rest[0]):
+        time.sleep(0.5)
     return step(*arguments, **named)
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 VARIABLE = "BOSROW_TEST_RUN"
-PATIENCE_SECONDS = 10.0  # for those that end with the test processes
+PATIENCE_SECONDS = 5.0  # for those that end with the test processes
 _left_over: list[str] = []
 
 

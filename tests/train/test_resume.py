@@ -35,31 +35,34 @@ from bosrow.model.gpt2 import Transformer as GPT2Transformer
 from bosrow.train import loop
 
 SUPPORT = Path(__file__).parents[1] / "support"
+FAULTY = SUPPORT / "faulty_rank.py"
 
 
-def test_killed_at_50_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(data_dir, tmp_path):
-    flags = "--max_train_steps 70 --save_every 1 --eval_every 20 --exposure_every 1 --keep_checkpoints 2"
+@pytest.mark.parametrize(("kills", "steps"), [(12, 30), pytest.param(50, 70, marks=pytest.mark.soak)])
+def test_killed_at_many_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(data_dir, tmp_path, kills, steps):
+    flags = f"--max_train_steps {steps} --save_every 1 --eval_every 20 --exposure_every 1 --keep_checkpoints 2"
     train_here(data_dir, tmp_path / "whole", flags)
     program = [
         sys.executable,
         str(SUPPORT / "kill_points.py"),
         str(data_dir),
         str(tmp_path / "killed"),
-        "50",
+        str(kills),
         *flags.split(),
     ]
     environment = os.environ | {"PYTHONPATH": str(SUPPORT)}
     output = run(program, environment)
     places = re.findall(r"^killed at (\S+) \S*?/killed/?(\S*)$", output, re.MULTILINE)
-    assert len(places) == 50
-    assert sum(".unfinished_" in path for _, path in places) > 10, "few kills fell inside a save"
-    assert_same_run(tmp_path / "whole", tmp_path / "killed", "ckpt_final_step0000070")
+    assert len(places) == kills
+    assert sum(".unfinished_" in path for _, path in places) > kills / 5, "few kills fell inside a save"
+    assert_same_run(tmp_path / "whole", tmp_path / "killed", f"ckpt_final_step{steps:07d}")
     assert not list((tmp_path / "killed").glob(".*_ckpt_*"))
 
 
 def test_sigterm_saves_and_leaves_with_75_and_the_same_command_goes_on(data_dir, tmp_path, capsys):
-    flags = "--max_train_steps 300 --save_every 0 --eval_every 150 --exposure_every 1"
-    process = start(command(data_dir, tmp_path / "stopped", flags))
+    flags = "--max_train_steps 20 --save_every 0 --eval_every 10 --exposure_every 1"
+    stopped = command(data_dir, tmp_path / "stopped", flags, program=FAULTY)
+    process = start(stopped, os.environ | {"FAULT": "slow:0:6"})
     wait_for_step(tmp_path / "stopped", 5, process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
@@ -73,10 +76,11 @@ def test_sigterm_saves_and_leaves_with_75_and_the_same_command_goes_on(data_dir,
     assert rows_by_step(tmp_path / "whole") == rows_by_step(tmp_path / "stopped")
 
 
-def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_on_bit_for_bit(data_dir, tmp_path):
-    flags = "--max_train_steps 300 --save_every 0 --eval_every 0 --exposure_every 1"
-    stopped = command(data_dir, tmp_path / "stopped", flags, ranks=2)
-    process = start(stopped)
+def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_on_bit_for_bit(
+    data_dir, two_ranks, tmp_path
+):
+    stopped = command(data_dir, tmp_path / "stopped", two_ranks.flags, ranks=2, program=FAULTY)
+    process = start(stopped, os.environ | {"FAULT": "slow:0:6"})
     wait_for_step(tmp_path / "stopped", 5, process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
@@ -85,10 +89,10 @@ def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_
     for rank in (0, 1):
         exposures = read_lines(tmp_path / "stopped" / "exposures" / f"exposures_rank{rank:04d}.jsonl")
         assert [line["step"] for line in exposures] == list(range(1, step + 1)), output
-    assert "going on from" in run(stopped)
-    run(command(data_dir, tmp_path / "whole", flags, ranks=2))
-    assert scalars(tmp_path / "whole") == scalars(tmp_path / "stopped")
-    assert rows_by_step(tmp_path / "whole") == rows_by_step(tmp_path / "stopped")
+    assert step < 20
+    assert "going on from" in run(command(data_dir, tmp_path / "stopped", two_ranks.flags, ranks=2))
+    assert scalars(two_ranks.run_dir) == scalars(tmp_path / "stopped")
+    assert rows_by_step(two_ranks.run_dir) == rows_by_step(tmp_path / "stopped")
 
 
 @pytest.mark.parametrize(
@@ -169,19 +173,17 @@ def test_stopped_again_and_again_before_a_step_is_through_a_run_keeps_its_checkp
     assert_same_run(tmp_path / "whole", tmp_path / "stopped", "ckpt_final_step0000004")
 
 
-@pytest.mark.parametrize(("call", "step"), [(2, 0), (6, 1)])
-def test_a_signal_to_one_rank_breaks_off_the_step_or_validation_of_all(data_dir, tmp_path, call, step):
-    """Each rank has four micro batches a step; the signal comes in the second of step 1, and of the validation."""
-    flags = "--max_train_steps 3 --save_every 0 --eval_every 1 --micro_batch_size 2 --timeout_seconds 60"
-    line = command(data_dir, tmp_path / "run", flags, ranks=2, program=SUPPORT / "faulty_rank.py")
-    process = start([word for word in line if "max-restarts" not in word], os.environ | {"FAULT": f"stop:1:{call}"})
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 1, output  # torchrun's own, whatever its ranks end with
-    assert output.count(f"stopped after step {step}; the same command goes on from there") == 2
-    assert checkpoint_names(tmp_path / "run") == [f"ckpt_periodic_step{step:07d}"]
-    run(command(data_dir, tmp_path / "run", flags, ranks=2))
-    run(command(data_dir, tmp_path / "whole", flags, ranks=2))
-    assert scalars(tmp_path / "run") == scalars(tmp_path / "whole")
+def test_a_signal_to_one_rank_breaks_off_the_step_or_validation_of_all(data_dir, two_ranks, tmp_path):
+    """Each rank has four micro batches a step; a signal comes in the second of step 1, and of the validation."""
+    line = command(data_dir, tmp_path, two_ranks.flags, ranks=2, program=FAULTY)
+    for call, step in ((2, 0), (10 * 4 + 2, 10)):
+        process = start([word for word in line if "max-restarts" not in word], os.environ | {"FAULT": f"stop:1:{call}"})
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 1, output  # torchrun's own, whatever its ranks end with
+        assert output.count(f"stopped after step {step}; the same command goes on from there") == 2
+        assert checkpoint_names(tmp_path)[-1] == f"ckpt_periodic_step{step:07d}"
+    run(command(data_dir, tmp_path, two_ranks.flags, ranks=2))
+    assert scalars(tmp_path) == scalars(two_ranks.run_dir)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
@@ -296,7 +298,8 @@ def test_nothing_draws_from_global_random_generators_while_training(data_dir, tm
 )
 def test_ranks_may_change_at_every_resume(data_dir, tmp_path, changes):
     """The rows of each step stay the same, over more than 10,000 of them, and so do the losses."""
-    flags = "--max_train_steps 160 --total_batch_tokens 1024 --save_every 0 --eval_every 0 --exposure_every 1"
+    flags = "--max_train_steps 160 --total_batch_tokens 1024 --micro_batch_size 16"
+    flags += " --save_every 0 --eval_every 0 --exposure_every 1"
     train_here(data_dir, tmp_path / "whole", flags)
     elastic = tmp_path / "elastic"
     for ranks, until in changes:
