@@ -33,6 +33,11 @@ class World:
         """Whether this rank writes files and talks."""
         return self.rank == 0
 
+    def say(self, text: str) -> None:
+        """Print `text` on the main rank; the others are silent."""
+        if self.is_main:
+            print(text, flush=True)
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """`values` summed over all ranks, in place, without waiting for the device."""
         if self.size > 1:

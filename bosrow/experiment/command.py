@@ -36,7 +36,7 @@ from bosrow.lock import folder_lock
 from bosrow.prepare.command import prepare
 from bosrow.report.then_and_now import Change, then_and_now
 from bosrow.strict_json import parse_json
-from bosrow.train.loop import train
+from bosrow.train.command import train
 
 STATE = "experiment.json"
 

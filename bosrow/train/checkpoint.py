@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -30,7 +30,6 @@ from bosrow.files import read_untrusted, replace_file, sha256_of, sync_folder
 from bosrow.model.gpt2 import GPT2
 from bosrow.model.pretrained import CONFIG, WEIGHTS, config_json, load_weights
 from bosrow.strict_json import parse_json
-from bosrow.train.schedule import Stage
 
 SCHEMA = 1
 STATE = "state.json"
@@ -38,7 +37,6 @@ OPTIMIZER = "optimizer.safetensors"
 NAME = re.compile(r"ckpt_(periodic|final)_step(\d{7,})")
 UNFINISHED, DOOMED, DAMAGED = ".unfinished_", ".doomed_", "damaged_"
 MOMENTS = ("exp_avg", "exp_avg_sq")
-STAGE: dict[str, type] = get_type_hints(Stage)  # the options that --extend may change
 
 Kind = Literal["periodic", "final"]
 
@@ -194,42 +192,6 @@ def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> 
             kept = {moment: model.padded(name, moments[f"{moment}.{name}"]).to(parameter.device) for moment in MOMENTS}
             optimizer.state[parameter] = {"step": torch.tensor(updates, device=parameter.device), **kept}
     return state
-
-
-def stages_of(identity: dict[str, Any]) -> tuple[Stage, ...]:
-    """The stages of the schedule that a run's identity tells: those before --extend, and its own.
-
-    Raises DataSetError if it tells none.
-    """
-    try:
-        found = [*identity.get("earlier_stages", []), {name: identity[name] for name in STAGE}]
-        return tuple(Stage(**{name: kind(stage[name]) for name, kind in STAGE.items()}) for stage in found)
-    except (KeyError, TypeError, ValueError):
-        raise DataSetError("the run's identity in its config.json is damaged or edited; it tells no schedule") from None
-
-
-def require_same_identity(folder: Path, here: dict[str, Any], there: dict[str, Any]) -> None:
-    """Raise UserError with the differences if `folder` belongs to a run of other data, model or training options.
-
-    The run there may have had fewer stages than the one here, if it had the same ones: --extend goes on from it.
-    """
-    names = [name for name in here | there if here.get(name) != there.get(name)]
-    before = here.get("earlier_stages", [])
-    if before and stages_of(here)[: len(stages_of(there))] == stages_of(there):
-        names = [name for name in names if name not in (*STAGE, "earlier_stages")]
-    if not names:
-        return
-    table = [("", "this command", "the run there")]
-    table += [(name, str(here.get(name)), str(there.get(name))) for name in names]
-    widths = [max(len(line[column]) for line in table) for column in (0, 1)]
-    lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in table]
-    hint = "\nTo go on with more steps, moments kept and the learning rate warmed up anew, add --extend."
-    longer = here.get("max_train_steps", 0) > there.get("max_train_steps", 0)
-    raise UserError(
-        f"{folder} belongs to another run; give the options it was made with, or another --run_dir. They differ in:\n"
-        + "\n".join(lines)
-        + (hint if longer or "earlier_stages" in names else "")
-    )
 
 
 def prune(run_dir: Path, keep: int) -> None:

@@ -64,7 +64,7 @@ def test_a_run_that_was_never_saved_starts_again_and_only_with_its_own_options(d
     train_here(data_dir, tmp_path, flags)
     before, lines = (tmp_path / "scalars.jsonl").read_bytes(), scalars(tmp_path)
     assert train_here(data_dir, tmp_path, f"{flags} --learning_rate 0.5") == 2
-    assert re.search(r"^  learning_rate +0\.5 +0\.003$", capsys.readouterr().err, re.MULTILINE)
+    assert re.search(r"^  learning_rate +0\.003 +-> +0\.5$", capsys.readouterr().err, re.MULTILINE)
     assert (tmp_path / "scalars.jsonl").read_bytes() == before
     assert train_here(data_dir, tmp_path, flags) == 0
     assert f"{tmp_path} has no checkpoint yet; starting from step 0" in capsys.readouterr().out
