@@ -8,12 +8,11 @@ itself; several checkpoints, and --bos both, each add a level of folders.
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track as rich_track
 
 from bosrow import __version__
 from bosrow.dataset.rows import Rows, open_rows
@@ -41,6 +40,8 @@ from bosrow.evals.row_losses import row_losses
 from bosrow.evals.scoring import ScoringBatch, Track, TransformerModel
 from bosrow.evals.tasks import ewok
 from bosrow.model.pretrained import load_model, read_config
+from bosrow.report.progress import progress_bar
+from bosrow.signals import Stopped, caught_signals
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 Lines = list[dict[str, Any]]
@@ -57,10 +58,11 @@ class Material:
 
 
 def evaluate_checkpoints(options: EvalOptions) -> None:
-    """Score every checkpoint on every task; print and write what came of it. Raises Interrupted on Ctrl-C."""
+    """Score every checkpoint on every task; print and write the results. Raises Interrupted after a signal."""
     try:
-        _evaluate_all(options)
-    except KeyboardInterrupt:
+        with caught_signals() as stop, stop.at_once():
+            _evaluate_all(options)
+    except Stopped:
         raise Interrupted("stopped; the same command starts again from the first checkpoint") from None
 
 
@@ -168,13 +170,11 @@ def _check_rows(model: TransformerModel, tokenizer: Tokenizer, rows: Rows) -> No
 
 
 def _track(description: str) -> Track:
-    """A bar with rate and ETA on a terminal, silence elsewhere."""
+    """A bar with the time left on a terminal, silence elsewhere."""
 
-    def track(batches: list[ScoringBatch]) -> Iterable[ScoringBatch]:
-        console = Console(stderr=True)
-        return rich_track(
-            batches, description=description, console=console, transient=True, disable=not console.is_terminal
-        )
+    def track(batches: list[ScoringBatch]) -> Iterator[ScoringBatch]:
+        with progress_bar(description) as bar:
+            yield from bar.track(batches)
 
     return track
 

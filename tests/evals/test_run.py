@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -169,9 +170,10 @@ def test_what_was_cut_is_said_once_if_it_is_the_same_for_all(workplace, capsys):
     assert line.startswith("hellaswag without BOS: 1 items had a choice")
 
 
-def test_ctrl_c_ends_with_a_sentence(workplace, capsys, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_with_a_sentence(workplace, capsys, monkeypatch, number):
     def interrupted(*arguments, **more):
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     monkeypatch.setattr("bosrow.evals.command.evaluate", interrupted)
     assert main(arguments(workplace, "hellaswag")) == 75
