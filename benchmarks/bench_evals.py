@@ -32,8 +32,8 @@ import torch
 from bosrow.evals.benchmark import Benchmark, Outcome, best, evaluate
 from bosrow.evals.catalogue import load
 from bosrow.evals.eval_options import EvalOptions
-from bosrow.evals.model_tokenizer import tokenizer_of
 from bosrow.evals.scoring import TransformerModel
+from bosrow.model.pretrained_tokenizer import tokenizer_of
 from bosrow.tokenizers.tokenizer import Tokenizer
 from bosrow.train import load_model
 

@@ -5,8 +5,7 @@ takes one file that makes a `Benchmark`, and its name in `catalogue`.
 """
 
 import math
-from collections.abc import Callable
-from collections.abc import Sequence as Many
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,7 +102,7 @@ def evaluate(
     return Outcome(result, items, scores)
 
 
-def mean_and_error(values: Many[float] | npt.NDArray[Any]) -> tuple[float, float]:
+def mean_and_error(values: Sequence[float] | npt.NDArray[Any]) -> tuple[float, float]:
     """The mean of `values` and its standard error (sample deviation over sqrt(n)); NaN for a single value."""
     array = np.asarray(values, np.float64)
     error = array.std(ddof=1) / math.sqrt(len(array)) if len(array) > 1 else math.nan

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bosrow.errors import OptionError, UserError
 from bosrow.evals.benchmark import Result
-from bosrow.evals.scoring import LanguageModel, Sequence, Track, sum_over_ranks, token_scores
+from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, sum_over_ranks, token_scores
 
 DOCUMENTS_AT_ONCE = 1024  # as token lists; a document's ids are small before and a float after
 
@@ -49,7 +49,7 @@ class DocumentScores:
         ]
 
 
-def windows(tokens: list[int], length: int, stride: int) -> list[Sequence]:
+def windows(tokens: list[int], length: int, stride: int) -> list[ScoredSequence]:
     """Sequences of at most `length` inputs that together score every token but the first exactly once.
 
     >>> [(window.tokens, window.start) for window in windows([9, 1, 2, 3, 4, 5], 3, 2)]
@@ -59,7 +59,7 @@ def windows(tokens: list[int], length: int, stride: int) -> list[Sequence]:
     begin, scored = 0, 1  # tokens before `scored` have been scored, or are the BOS
     while scored < len(tokens):
         window = tokens[begin : begin + length + 1]
-        result.append(Sequence(window, scored - begin))
+        result.append(ScoredSequence(window, scored - begin))
         scored = begin + len(window)
         begin += stride
     return result
@@ -91,7 +91,7 @@ def bits_per_byte(
     nats = np.zeros(len(chosen))
     by_distance = np.zeros((2, 64))  # nats and tokens of each bin
     for first in range(0, len(chosen), DOCUMENTS_AT_ONCE):
-        sequences: list[Sequence] = []
+        sequences: list[ScoredSequence] = []
         owners: list[tuple[int, int]] = []  # of each window: its document, and the first scored token's distance
         for index, document in enumerate(chosen[first : first + DOCUMENTS_AT_ONCE], first):
             distance = 1

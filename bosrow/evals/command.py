@@ -25,8 +25,7 @@ from bosrow.evals.catalogue import load
 from bosrow.evals.eval_options import EvalOptions
 from bosrow.evals.heldout_documents import HeldOut, heldout_documents
 from bosrow.evals.items import Item
-from bosrow.evals.model_tokenizer import tokenizer_of
-from bosrow.evals.result_files import (
+from bosrow.evals.results import (
     Evaluated,
     distinct_names,
     draw_plots,
@@ -40,6 +39,7 @@ from bosrow.evals.row_losses import row_losses
 from bosrow.evals.scoring import ScoringBatch, Track, TransformerModel
 from bosrow.evals.tasks import ewok
 from bosrow.model.pretrained import load_model, read_config
+from bosrow.model.pretrained_tokenizer import tokenizer_of
 from bosrow.report.progress import progress_bar
 from bosrow.signals import Stopped, caught_signals
 from bosrow.tokenizers.tokenizer import Tokenizer

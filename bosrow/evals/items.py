@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.errors import UserError
-from bosrow.evals.scoring import Sequence, fit
+from bosrow.evals.scoring import ScoredSequence, fit
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
@@ -202,14 +202,14 @@ class Prepared:
     continuation had to be, so that only its last tokens are scored.
     """
 
-    sequences: list[Sequence]
+    sequences: list[ScoredSequence]
     truncated: int
     clipped: int
 
 
 def prepare(items: list[Item], tokenizer: Tokenizer, *, bos: bool, context_tokens: int) -> Prepared:
     """Encode each choice as [BOS] + context + continuation, of which the continuation is scored."""
-    sequences: list[Sequence] = []
+    sequences: list[ScoredSequence] = []
     truncated = clipped = 0
     for item in items:
         encoded: dict[str, list[int]] = {}
@@ -220,7 +220,7 @@ def prepare(items: list[Item], tokenizer: Tokenizer, *, bos: bool, context_token
                 if part not in encoded:
                     encoded[part] = tokenizer.encode(part).tolist()
             prefix = [tokenizer.bos_token_id] * bos + encoded[context]
-            whole.append(Sequence(prefix + encoded[continuation], len(prefix)))
+            whole.append(ScoredSequence(prefix + encoded[continuation], len(prefix)))
         fitted = [fit(sequence, context_tokens) for sequence in whole]
         truncated += any(after is not before for after, before in zip(fitted, whole, strict=True))
         clipped += any(after.scored < before.scored for after, before in zip(fitted, whole, strict=True))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bosrow.dataset.rows import Rows
 from bosrow.evals.benchmark import Result, mean_and_error
 from bosrow.evals.bits_per_byte import ratio_and_error
-from bosrow.evals.scoring import LanguageModel, Sequence, Track, sum_over_ranks, token_scores
+from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, sum_over_ranks, token_scores
 
 ROWS_AT_ONCE = 1024
 BINS = 32
@@ -66,7 +66,7 @@ def row_losses(
     by_row = np.zeros((2, count, 2))  # nats and targets of each row, of words and of BOS
     for first in range(0, count, ROWS_AT_ONCE):
         tokens = rows[chosen[first : first + ROWS_AT_ONCE]]
-        sequences = [Sequence(row, 1) for row in tokens.tolist()]
+        sequences = [ScoredSequence(row, 1) for row in tokens.tolist()]
         for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
             losses = -values.astype(np.float64)
             is_bos = tokens[number, 1:] == bos

@@ -57,7 +57,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class ScoredSequence:
     """Tokens of which those from index `start` on are scored, each given all before it.
 
     The very first token has nothing before it, hence no probability, and is never scored.
@@ -72,7 +72,7 @@ class Sequence:
         return len(self.tokens) - max(self.start, 1)
 
 
-def fit(sequence: Sequence, context_tokens: int) -> Sequence:
+def fit(sequence: ScoredSequence, context_tokens: int) -> ScoredSequence:
     """The sequence's last tokens, as many as the model can use: `context_tokens` inputs and a last target.
 
     A BOS at the front goes with the rest of what is cut.
@@ -80,7 +80,7 @@ def fit(sequence: Sequence, context_tokens: int) -> Sequence:
     excess = len(sequence.tokens) - (context_tokens + 1)
     if excess <= 0:
         return sequence
-    return Sequence(sequence.tokens[excess:], max(sequence.start - excess, 0))
+    return ScoredSequence(sequence.tokens[excess:], max(sequence.start - excess, 0))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class ScoringBatch:
         return max(len(layout.tokens) for layout in self.layouts)
 
 
-def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -> list[ScoringBatch]:
+def make_batches(sequences: list[ScoredSequence], *, batch_tokens: int, merge: bool) -> list[ScoringBatch]:
     """Batches of at most `batch_tokens` tokens with padding (or one row), longest rows first.
 
     With `merge`, sequences share rows as trees; without, each is a row of its own. One that has no scored
@@ -118,7 +118,7 @@ def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -
 
 def token_scores(
     model: LanguageModel,
-    sequences: list[Sequence],
+    sequences: list[ScoredSequence],
     *,
     batch_size: int,
     track: Track | None = None,
@@ -136,7 +136,7 @@ def token_scores(
 
 @torch.no_grad()
 def _score_batch(
-    model: LanguageModel, batch: ScoringBatch, sequences: list[Sequence]
+    model: LanguageModel, batch: ScoringBatch, sequences: list[ScoredSequence]
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     width = batch.width
     tokens = _padded([layout.tokens for layout in batch.layouts], width).to(model.device)
@@ -208,7 +208,7 @@ def _in_tiles(model: LanguageModel, hidden: torch.Tensor, rows: torch.Tensor, wo
 
 
 def score(
-    model: LanguageModel, sequences: list[Sequence], *, batch_size: int, track: Track | None = None
+    model: LanguageModel, sequences: list[ScoredSequence], *, batch_size: int, track: Track | None = None
 ) -> npt.NDArray[np.float64]:
     """Summed log-probability of each sequence's scored tokens, in nats, the same array on every rank."""
     totals = np.zeros(len(sequences))

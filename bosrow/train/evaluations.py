@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 from bosrow.dataset.batch_plan import BatchPlan
-from bosrow.evals.in_training import TrainingEvaluations
+from bosrow.evals.training_benchmarks import TrainingBenchmarks
 from bosrow.inspect.row_text import printable
 from bosrow.model.gpt2 import GPT2
 from bosrow.train.loss_curve import draw_curve
 from bosrow.train.progress import TrainingProgress
 from bosrow.train.run_folder import SAMPLES, RunFolder
-from bosrow.train.samples import sample_text
 from bosrow.train.schedule import is_due
 from bosrow.train.setup import Setup
+from bosrow.train.text_samples import sample_text
 from bosrow.train.validation import validation_loss
 
 # Entries of step_metrics.json and the fields of scalars.jsonl that they repeat.
@@ -45,7 +45,7 @@ class Evaluations:
         self.setup, self.plan, self.model, self.folder, self.progress = setup, plan, model, folder, progress
         self.options, self.world = setup.options, setup.world
         self.stop_asked = stop_asked
-        self.benchmarks = TrainingEvaluations(
+        self.benchmarks = TrainingBenchmarks(
             self.options, setup.data.data_dir, setup.data.manifest, self.world.device, progress.note, stop_asked
         )
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.errors import OptionError, UserError
-from bosrow.evals.model_tokenizer import GPT2_VOCAB_SIZE, has_gpt2_words
 from bosrow.files import read_untrusted, replace_file, replace_with, sync_folder
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.model.pretrained import CONFIG, WEIGHTS, read_config
+from bosrow.model.pretrained_tokenizer import GPT2_VOCAB_SIZE, has_gpt2_words
 from bosrow.strict_json import parse_json
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 from bosrow.train.checkpoint import NAME, newest_valid, read_state
-from bosrow.train.exported_tokenizer import gpt2_tokenizer_files
+from bosrow.train.gpt2_tokenizer_files import gpt2_tokenizer_files
 from bosrow.train.train_options import ExportOptions
 
 GENERATION_CONFIG = "generation_config.json"

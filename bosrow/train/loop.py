@@ -21,7 +21,7 @@ from bosrow.signals import Stop, Stopped
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, TrainingState
-from bosrow.train.device_feed import fed
+from bosrow.train.device_prefetch import prefetched
 from bosrow.train.evaluations import Evaluations
 from bosrow.train.loader import Batches, BatchLoader, BatchMeta
 from bosrow.train.optimizer import StepResult, optimizer_step
@@ -78,7 +78,7 @@ class TrainingRun:
         """Take the steps that are left. Raises Stopped, on all ranks alike."""
         options, stop = self.options, self.stop
         loader = BatchLoader(self._batches(), self.state.step, options.num_workers)
-        batches = fed(loader, self.world.device)
+        batches = prefetched(loader, self.world.device)
         while self.state.step < options.max_train_steps:
             began = time.monotonic()
             x, y, meta = next(batches)

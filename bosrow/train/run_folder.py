@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bosrow.evals.in_training import EWOK_ITEMS, HELLASWAG_METRICS
+from bosrow.evals.training_benchmarks import EWOK_ITEMS, HELLASWAG_METRICS
 from bosrow.files import read_untrusted, replace_file
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.report.numbers import without_nan

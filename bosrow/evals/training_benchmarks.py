@@ -15,15 +15,15 @@ import torch
 from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import Manifest
 from bosrow.errors import DataSetError
+from bosrow.evals.background_download import BackgroundDownload
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
 from bosrow.evals.bits_per_byte import HeldOutDocument, bits_per_byte
 from bosrow.evals.catalogue import benchmark_of, load
 from bosrow.evals.eval_options import TrainingEvaluationOptions
-from bosrow.evals.from_hub import ItemsFromHub
 from bosrow.evals.heldout_documents import heldout_documents
 from bosrow.evals.items import Item
 from bosrow.evals.plots import Point, draw_over_steps
-from bosrow.evals.result_files import within
+from bosrow.evals.results import within
 from bosrow.evals.scoring import ScoringBatch, TransformerModel, any_rank, rank
 from bosrow.evals.tasks import ewok
 from bosrow.report.numbers import without_nan
@@ -49,7 +49,7 @@ class Records(Protocol):
         """All lines of scalars.jsonl."""
 
 
-class TrainingEvaluations:
+class TrainingBenchmarks:
     """What is evaluated in a run, and when. Made on all ranks, after they have joined and before the first step.
 
     `data_dir` holds the data set that is trained on, `note` says a line to the person who watches, `stop_asked` is
@@ -71,7 +71,7 @@ class TrainingEvaluations:
         self._broken_off = False
         self._device = device
         self.benchmarks: dict[str, tuple[Benchmark, list[Item]]] = {}
-        self._coming: ItemsFromHub | None = None  # of HellaSwag
+        self._coming: BackgroundDownload | None = None  # of HellaSwag
         self.documents: list[HeldOutDocument] = []
         asked = (options.hellaswag_data, options.ewok_data, options.heldout)
         try:
@@ -83,7 +83,7 @@ class TrainingEvaluations:
                 note(f"no hellaswag in this run: {error}")
             return
         if options.hellaswag_every and options.hellaswag_data is None:
-            self._coming = ItemsFromHub("hellaswag", options, device, note)
+            self._coming = BackgroundDownload("hellaswag", options, device, note)
         elif options.hellaswag_every:
             self.benchmarks["hellaswag"] = load("hellaswag", options)
         if options.ewok_every and options.ewok_data is not None:

@@ -23,7 +23,7 @@ from bosrow.signals import Stopped
 LOOK_SECONDS = 0.1  # between two looks for a signal while the Hub's answer is waited for
 
 
-class ItemsFromHub:
+class BackgroundDownload:
     """The items of the benchmark `name`, made on all ranks before the first step."""
 
     def __init__(self, name: str, options: ItemOptions, device: torch.device, note: Callable[[str], None]) -> None:
