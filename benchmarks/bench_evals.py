@@ -29,6 +29,7 @@ import harness
 import numpy as np
 import torch
 
+from bosrow.distributed.world import World
 from bosrow.evals.benchmark import Benchmark, Outcome, best, evaluate
 from bosrow.evals.catalogue import load
 from bosrow.evals.eval_options import EvalOptions
@@ -37,6 +38,7 @@ from bosrow.model.pretrained_tokenizer import tokenizer_of
 from bosrow.tokenizers.tokenizer import Tokenizer
 from bosrow.train import load_model
 
+ALONE = World(rank=0, size=1, local_rank=0, device=torch.device("cpu"))
 FILES = {"hellaswag": "hellaswag_val", "blimp": "blimp", "arc_easy": "arc_easy_test", "winogrande": "winogrande_val"}
 
 
@@ -47,7 +49,7 @@ def bosrow_run(
     options = EvalOptions(checkpoints=(), tasks=task, hellaswag_rule="harness", **{f"{task}_data": items})
     benchmark, loaded = load(task, options)
     began = time.perf_counter()
-    outcome = evaluate(model, tokenizer, benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
+    outcome = evaluate(model, tokenizer, benchmark, loaded, bos=benchmark.bos, world=ALONE, batch_size=batch_size)
     return time.perf_counter() - began, benchmark, outcome
 
 

@@ -45,6 +45,14 @@ def rank_and_size(
     return joined or launched or _from_slurm() or (0, 1)
 
 
+def local_rank_and_size() -> tuple[int, int]:
+    """The rank of this process among those that torchrun started on its machine, and their number; else (0, 1)."""
+    rank, size = os.environ.get("LOCAL_RANK", "0"), os.environ.get("LOCAL_WORLD_SIZE")
+    if size is None and rank.isdecimal():  # another launcher, which does not say how many there are
+        return int(rank), 1
+    return _checked(rank, size or "1", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+
 def _in_group(group: dist.ProcessGroup | None) -> tuple[int, int] | None:
     if not dist.is_available() or not dist.is_initialized():
         return None

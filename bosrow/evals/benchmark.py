@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bosrow.distributed.world import World
 from bosrow.evals.items import Hub, Item, Record, prepare
 from bosrow.evals.scoring import LanguageModel, Track, score
 from bosrow.tokenizers.tokenizer import Tokenizer
@@ -76,12 +77,13 @@ def evaluate(
     items: list[Item],
     *,
     bos: bool,
+    world: World,
     batch_size: int,
     track: Track | None = None,
 ) -> Outcome:
     """Score `items` over all ranks; every rank gets the same outcome. `batch_size` as for `token_scores`."""
     prepared = prepare(items, tokenizer, bos=bos, context_tokens=model.context_tokens)
-    totals = score(model, prepared.sequences, batch_size=batch_size, track=track)
+    totals = score(model, prepared.sequences, world=world, batch_size=batch_size, track=track)
     tokens = np.array([sequence.scored for sequence in prepared.sequences])
     bounds = np.cumsum([len(item.choices) for item in items])[:-1]
     scores = [

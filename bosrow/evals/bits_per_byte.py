@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bosrow.distributed.world import World
 from bosrow.errors import OptionError, UserError
 from bosrow.evals.benchmark import Result
-from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, sum_over_ranks, token_scores
+from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, token_scores
 
 DOCUMENTS_AT_ONCE = 1024  # as token lists; a document's ids are small before and a float after
 
@@ -70,6 +71,7 @@ def bits_per_byte(
     documents: Iterable[HeldOutDocument],
     bos_token_id: int,
     *,
+    world: World,
     stride: int = 0,
     batch_size: int = 8,
     track: Track | None = None,
@@ -99,14 +101,14 @@ def bits_per_byte(
                 sequences.append(window)
                 owners.append((index, distance))
                 distance += window.scored
-        for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
+        for number, values in token_scores(model, sequences, world=world, batch_size=batch_size, track=track):
             index, distance = owners[number]
             losses = -values.astype(np.float64)
             nats[index] += losses.sum()
             bins = np.log2(np.arange(distance, distance + len(losses))).astype(np.int64)
             by_distance += np.bincount(bins, losses, 64), np.bincount(bins, minlength=64)
-    nats = sum_over_ranks(nats, model.device)
-    by_distance = sum_over_ranks(by_distance, model.device)
+    nats = world.sum_array(nats)
+    by_distance = world.sum_array(by_distance)
     sizes = np.array([document.bytes for document in chosen])
     counts = np.array([len(document.tokens) for document in chosen])
     bits, error = ratio_and_error(nats / math.log(2), sizes)

@@ -99,7 +99,7 @@ def _evaluate(
     network, config = load_model(path, world.device, choose_dtype(options.dtype, world.device))
     model = TransformerModel(network)
     results: list[Result] = []
-    for result, lines in _results(options, material, model, tokenizer, name if world.is_main else None):
+    for result, lines in _results(options, material, world, model, tokenizer, name):
         results.append(result)
         if options.out is not None and world.is_main:
             folder = options.out / name if len(options.checkpoints) > 1 else options.out
@@ -119,11 +119,11 @@ def _evaluate(
 
 
 def _results(
-    options: EvalOptions, material: Material, model: TransformerModel, tokenizer: Tokenizer, talk_of: str | None
+    options: EvalOptions, material: Material, world: World, model: TransformerModel, tokenizer: Tokenizer, name: str
 ) -> Iterator[tuple[Result, dict[str, Lines]]]:
     """Each result with the files of its items, in the order of --tasks."""
     for task in options.task_names:
-        track = _track(f"{talk_of}: {task}") if talk_of is not None else None
+        track = _track(f"{name}: {task}") if world.is_main else None
         if task == "bits_per_byte":
             assert material.held_out is not None  # EvalOptions require it
             found = bits_per_byte(
@@ -131,23 +131,30 @@ def _results(
                 material.held_out.for_model(tokenizer),
                 tokenizer.bos_token_id,
                 stride=options.stride,
+                world=world,
                 batch_size=options.batch_size,
                 track=track,
             )
             yield found.result, {"items_bits_per_byte.jsonl": found.lines()}
         elif task == "rows":
-            for name, rows in material.rows.items():
+            for rows_name, rows in material.rows.items():
                 _check_rows(model, tokenizer, rows)
                 scores = row_losses(
-                    model, rows, name, max_rows=options.max_rows, batch_size=options.batch_size, track=track
+                    model,
+                    rows,
+                    rows_name,
+                    max_rows=options.max_rows,
+                    world=world,
+                    batch_size=options.batch_size,
+                    track=track,
                 )
-                yield scores.result, {f"items_rows_{name}.jsonl": scores.lines()}
+                yield scores.result, {f"items_rows_{rows_name}.jsonl": scores.lines()}
         else:
             benchmark, items = material.benchmarks[task]
             settings = {"yes": [True], "no": [False], "both": [False, True], None: [benchmark.bos]}[options.bos]
             for bos in settings:
                 outcome = evaluate(
-                    model, tokenizer, benchmark, items, bos=bos, batch_size=options.batch_size, track=track
+                    model, tokenizer, benchmark, items, bos=bos, world=world, batch_size=options.batch_size, track=track
                 )
                 files = {f"items_{task}.jsonl": outcome.lines()}
                 if task == "ewok":

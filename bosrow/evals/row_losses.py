@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.dataset.rows import Rows
+from bosrow.distributed.world import World
 from bosrow.evals.benchmark import Result, mean_and_error
 from bosrow.evals.bits_per_byte import ratio_and_error
-from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, sum_over_ranks, token_scores
+from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, token_scores
 
 ROWS_AT_ONCE = 1024
 BINS = 32
@@ -51,7 +52,14 @@ def distances(row: np.ndarray, bos_token_id: int) -> np.ndarray:
 
 
 def row_losses(
-    model: LanguageModel, rows: Rows, name: str, *, max_rows: int = 0, batch_size: int = 8, track: Track | None = None
+    model: LanguageModel,
+    rows: Rows,
+    name: str,
+    *,
+    world: World,
+    max_rows: int = 0,
+    batch_size: int = 8,
+    track: Track | None = None,
 ) -> RowScores:
     """Losses in nats a token over `max_rows` rows, spread evenly (0: all), over all ranks. `name` is the data set's.
 
@@ -67,7 +75,7 @@ def row_losses(
     for first in range(0, count, ROWS_AT_ONCE):
         tokens = rows[chosen[first : first + ROWS_AT_ONCE]]
         sequences = [ScoredSequence(row, 1) for row in tokens.tolist()]
-        for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
+        for number, values in token_scores(model, sequences, world=world, batch_size=batch_size, track=track):
             losses = -values.astype(np.float64)
             is_bos = tokens[number, 1:] == bos
             by_position += losses
@@ -75,9 +83,9 @@ def row_losses(
             distance = distances(tokens[number], bos)[~is_bos]
             bins = np.where(distance > 0, 1 + np.log2(np.maximum(distance, 1)).astype(np.int64), 0)
             by_distance += [np.bincount(bins, losses[~is_bos], BINS), np.bincount(bins, minlength=BINS)]
-    by_position = sum_over_ranks(by_position, model.device) / count
-    by_distance = sum_over_ranks(by_distance, model.device)
-    nats, targets = sum_over_ranks(by_row, model.device)
+    by_position = world.sum_array(by_position) / count
+    by_distance = world.sum_array(by_distance)
+    nats, targets = world.sum_array(by_row)
     loss, error = mean_and_error(nats.sum(1) / targets.sum(1))
     words, words_error = ratio_and_error(nats[:, 0], targets[:, 0])
     bos_count = int(targets[:, 1].sum())

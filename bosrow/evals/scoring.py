@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.distributed
 
+from bosrow.distributed.world import World
 from bosrow.evals.prefix_tree import PrefixTree, fill_rows, lay_out
 
 # A tile of logits, states by words: on a CPU 8 MB in fp32, up to twice as fast as whole rows of 50,257; else 256 MB.
@@ -120,6 +120,7 @@ def token_scores(
     model: LanguageModel,
     sequences: list[ScoredSequence],
     *,
+    world: World,
     batch_size: int,
     track: Track | None = None,
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
@@ -129,7 +130,7 @@ def token_scores(
     ones as many are taken as have the same number of tokens.
     """
     batch_tokens = batch_size * model.context_tokens
-    batches = make_batches(sequences, batch_tokens=batch_tokens, merge=model.takes_trees)[rank() :: world_size()]
+    batches = make_batches(sequences, batch_tokens=batch_tokens, merge=model.takes_trees)[world.rank :: world.size]
     for batch in batches if track is None else track(batches):
         yield from _score_batch(model, batch, sequences)
 
@@ -208,50 +209,13 @@ def _in_tiles(model: LanguageModel, hidden: torch.Tensor, rows: torch.Tensor, wo
 
 
 def score(
-    model: LanguageModel, sequences: list[ScoredSequence], *, batch_size: int, track: Track | None = None
+    model: LanguageModel, sequences: list[ScoredSequence], *, world: World, batch_size: int, track: Track | None = None
 ) -> npt.NDArray[np.float64]:
     """Summed log-probability of each sequence's scored tokens, in nats, the same array on every rank."""
     totals = np.zeros(len(sequences))
-    for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
+    for number, values in token_scores(model, sequences, world=world, batch_size=batch_size, track=track):
         totals[number] = values.sum(dtype=np.float64)
-    return sum_over_ranks(totals, model.device)
-
-
-def rank() -> int:
-    """This process's number among those that evaluate together; 0 if it is alone."""
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
-
-def world_size() -> int:
-    """How many processes evaluate together."""
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-
-
-def sum_over_ranks(values: npt.NDArray[np.float64], device: torch.device) -> npt.NDArray[np.float64]:
-    """The elementwise sum of `values` over all ranks, on every rank."""
-    if world_size() == 1:
-        return values
-    total = torch.from_numpy(values).to(device)
-    torch.distributed.all_reduce(total)
-    return total.cpu().numpy()
-
-
-def any_rank(value: bool, device: torch.device) -> bool:
-    """Whether it is true on any rank."""
-    return bool(sum_over_ranks(np.array([float(value)]), device)[0])
-
-
-def bytes_from_main(data: bytes, device: torch.device) -> bytes:
-    """The main rank's `data` (at least one byte), on every rank."""
-    if world_size() == 1:
-        return data
-    size = torch.tensor(len(data), device=device)
-    torch.distributed.broadcast(size, src=0)
-    shared = torch.empty(int(size), dtype=torch.uint8, device=device)
-    if rank() == 0:
-        shared.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-    torch.distributed.broadcast(shared, src=0)
-    return shared.cpu().numpy().tobytes()
+    return world.sum_array(totals)
 
 
 class TransformerModel:

@@ -14,6 +14,7 @@ import torch
 
 from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import Manifest
+from bosrow.distributed.world import World
 from bosrow.errors import DataSetError
 from bosrow.evals.background_download import BackgroundDownload
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
@@ -24,7 +25,7 @@ from bosrow.evals.heldout_documents import heldout_documents
 from bosrow.evals.items import Item
 from bosrow.evals.plots import Point, draw_over_steps
 from bosrow.evals.results import within
-from bosrow.evals.scoring import ScoringBatch, TransformerModel, any_rank, rank
+from bosrow.evals.scoring import ScoringBatch, TransformerModel
 from bosrow.evals.tasks import ewok
 from bosrow.report.numbers import without_nan
 from bosrow.signals import Stopped
@@ -61,7 +62,7 @@ class TrainingBenchmarks:
         options: TrainingEvaluationOptions,
         data_dir: Path,
         manifest: Manifest,
-        device: torch.device,
+        world: World,
         note: Callable[[str], None],
         stop_asked: Callable[[], bool],
     ) -> None:
@@ -69,7 +70,7 @@ class TrainingBenchmarks:
         self.note = note
         self._stop_asked = stop_asked
         self._broken_off = False
-        self._device = device
+        self._world = world
         self.benchmarks: dict[str, tuple[Benchmark, list[Item]]] = {}
         self._coming: BackgroundDownload | None = None  # of HellaSwag
         self.documents: list[HeldOutDocument] = []
@@ -79,11 +80,11 @@ class TrainingBenchmarks:
         except DataSetError as error:
             if any(path is not None for path in asked):
                 raise
-            if options.hellaswag_every and rank() == 0:
+            if options.hellaswag_every and world.is_main:
                 note(f"no hellaswag in this run: {error}")
             return
         if options.hellaswag_every and options.hellaswag_data is None:
-            self._coming = BackgroundDownload("hellaswag", options, device, note)
+            self._coming = BackgroundDownload("hellaswag", options, world, note)
         elif options.hellaswag_every:
             self.benchmarks["hellaswag"] = load("hellaswag", options)
         if options.ewok_every and options.ewok_data is not None:
@@ -130,6 +131,7 @@ class TrainingBenchmarks:
             benchmark,
             items,
             bos=benchmark.bos,
+            world=self._world,
             batch_size=batch_size,
             track=self._until_a_stop,
         )
@@ -145,7 +147,7 @@ class TrainingBenchmarks:
 
     def _require_whole(self) -> None:
         """Raise Stopped, on every rank, if one of them has left out a batch."""
-        if any_rank(self._broken_off, self._device):
+        if self._world.any(self._broken_off):
             raise Stopped
 
     def _hellaswag(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
@@ -206,6 +208,7 @@ class TrainingBenchmarks:
             model,
             self.documents,
             self.tokenizer.bos_token_id,
+            world=self._world,
             batch_size=self.options.hellaswag_batch_size,
             track=self._until_a_stop,
         )

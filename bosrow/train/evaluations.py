@@ -46,7 +46,7 @@ class Evaluations:
         self.options, self.world = setup.options, setup.world
         self.stop_asked = stop_asked
         self.benchmarks = TrainingBenchmarks(
-            self.options, setup.data.data_dir, setup.data.manifest, self.world.device, progress.note, stop_asked
+            self.options, setup.data.data_dir, setup.data.manifest, self.world, progress.note, stop_asked
         )
 
     def run(self, step: int) -> bool:

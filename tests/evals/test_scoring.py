@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import Bigram, gpt2, language_model
+from tiny import ALONE, Bigram, gpt2, language_model
 
 from bosrow.evals.prefix_tree import fill_rows, lay_out
 from bosrow.evals.scoring import ScoredSequence, TransformerModel, fit, make_batches, score, token_scores
@@ -22,7 +22,9 @@ def plain_score(model, sequence):
 
 def test_a_bigram_model_is_scored_as_by_hand():
     table = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
-    scores = score(Bigram(table), [ScoredSequence([0, 1, 1, 0], 1), ScoredSequence([0, 1, 1, 0], 3)], batch_size=1)
+    scores = score(
+        Bigram(table), [ScoredSequence([0, 1, 1, 0], 1), ScoredSequence([0, 1, 1, 0], 3)], batch_size=1, world=ALONE
+    )
     assert scores == pytest.approx([math.log(0.5 * 0.75 * 0.25), math.log(0.25)])
 
 
@@ -30,8 +32,8 @@ def test_the_first_token_has_no_probability_and_is_left_out():
     table = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
     sequence = ScoredSequence([1, 1], 0)
     assert sequence.scored == 1
-    assert score(Bigram(table), [sequence], batch_size=1) == pytest.approx([math.log(0.75)])
-    assert score(Bigram(table), [ScoredSequence([1], 0)], batch_size=1) == [0.0]
+    assert score(Bigram(table), [sequence], batch_size=1, world=ALONE) == pytest.approx([math.log(0.75)])
+    assert score(Bigram(table), [ScoredSequence([1], 0)], batch_size=1, world=ALONE) == [0.0]
 
 
 def test_a_common_beginning_stands_in_the_tree_once():
@@ -77,16 +79,16 @@ def test_rows_hold_every_sequence_once_and_no_more_tokens_than_asked(inputs, mos
 @given(st.lists(sequences, min_size=1, max_size=20), st.integers(1, 4))
 def test_trees_in_batches_score_as_plain_passes_do(some, batch_size):
     model = gpt2(seq_len=12)
-    found = score(TransformerModel(model), some, batch_size=batch_size)
+    found = score(TransformerModel(model), some, batch_size=batch_size, world=ALONE)
     np.testing.assert_allclose(found, [plain_score(model, sequence) for sequence in some], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("tile", [(2, 128), (1024, 1), (3, 50), (1, 127)])
 def test_a_wide_output_layer_is_taken_in_tiles_without_a_trace(monkeypatch, tile):
     some = [ScoredSequence([5, 6, 7, 8, 9], 1), ScoredSequence([5, 6, 127, 0], 2), ScoredSequence([1, 2, 3], 1)]
-    whole = score(language_model(), some, batch_size=1)
+    whole = score(language_model(), some, batch_size=1, world=ALONE)
     monkeypatch.setattr("bosrow.evals.scoring.TILES", {"cpu": tile})
-    np.testing.assert_allclose(score(language_model(), some, batch_size=1), whole, rtol=1e-6)
+    np.testing.assert_allclose(score(language_model(), some, batch_size=1, world=ALONE), whole, rtol=1e-6)
 
 
 def test_batches_hold_no_more_tokens_than_asked_and_every_row_once():
@@ -110,7 +112,7 @@ def test_what_exceeds_the_model_is_cut_on_the_left():
 def test_scores_of_tokens_come_one_by_one_where_they_are_asked_for():
     model = gpt2()
     sequence = ScoredSequence([4, 9, 1, 7], 2)
-    ((number, values),) = token_scores(TransformerModel(model), [sequence], batch_size=1)
+    ((number, values),) = token_scores(TransformerModel(model), [sequence], batch_size=1, world=ALONE)
     assert number == 0
     assert len(values) == 2
     assert values.sum() == pytest.approx(plain_score(model, sequence), rel=1e-6)

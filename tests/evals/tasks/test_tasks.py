@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from tiny import Characters, language_model
+from tiny import ALONE, Characters, language_model
 
 from bosrow.errors import UserError
 from bosrow.evals.benchmark import ItemScore, evaluate, mean_and_error, multiple_choice
@@ -150,7 +150,9 @@ def test_ewok_ties_are_wrong_and_shown_and_half_a_point_in_the_paper():
 
 
 def test_ewok_items_carry_four_scores_by_sum_and_by_mean():
-    outcome = evaluate(language_model(), Characters(), ewok.benchmark(), [ewok.parse(EWOK)], bos=True, batch_size=1)
+    outcome = evaluate(
+        language_model(), Characters(), ewok.benchmark(), [ewok.parse(EWOK)], bos=True, batch_size=1, world=ALONE
+    )
     (line,) = ewok.item_lines(outcome)
     (scores,) = outcome.scores
     assert line["sum"]["T2|C1"] == scores.logprobs[1]
@@ -172,7 +174,9 @@ def test_an_item_with_a_score_that_is_not_finite_is_wrong_and_counted():
 
 def test_a_choice_without_a_token_to_score_is_counted():
     items = [Item(choices=(("", "a"), ("", "ab")), label=1), Item(choices=(("x", "a"), ("x", "ab")), label=1)]
-    outcome = evaluate(language_model(), Characters(), hellaswag.benchmark("llmc"), items, bos=False, batch_size=1)
+    outcome = evaluate(
+        language_model(), Characters(), hellaswag.benchmark("llmc"), items, bos=False, batch_size=1, world=ALONE
+    )
     assert outcome.result["unscored"] == 1
 
 
