@@ -19,8 +19,9 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -29,7 +30,7 @@ from bosrow.errors import DataSetError, MachineError, UserError
 from bosrow.files import read_untrusted, replace_file, sha256_of, sync_folder
 from bosrow.model.gpt2 import GPT2
 from bosrow.model.pretrained import CONFIG, WEIGHTS, config_json, load_weights
-from bosrow.strict_json import parse_json
+from bosrow.strict_json import Count, Invalid, Record, Sha256, parse_json, typed
 
 SCHEMA = 1
 STATE = "state.json"
@@ -39,16 +40,33 @@ UNFINISHED, DOOMED, DAMAGED = ".unfinished_", ".doomed_", "damaged_"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 Kind = Literal["periodic", "final"]
+FileName = Annotated[str, msgspec.Meta(pattern=r"\A[\w-][\w.-]*\Z")]  # in the checkpoint's own folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
     """What a run has come to, beside its weights and moments. `step` counts optimizer steps completed."""
 
-    step: int = 0
-    skipped_steps: int = 0  # of these, steps that changed no weight since something was not finite
-    tokens_per_rank: int = 0  # that a rank has read which was there from the beginning
+    step: Count = 0
+    skipped_steps: Count = 0  # of these, steps that changed no weight since something was not finite
+    tokens_per_rank: Count = 0  # read by each rank that was there from the beginning
     evaluated: bool = True  # False: stopped before the evaluations due at `step`, which a resumed run does first
+
+
+class CheckpointFile(Record):
+    """What a file of a checkpoint must be."""
+
+    bytes: Count
+    sha256: Sha256
+
+
+class CheckpointContent(Record):
+    """state.json without its seal."""
+
+    schema: int
+    run: TrainingState
+    identity: dict[str, Any]  # what must be equal to go on from the checkpoint
+    files: dict[FileName, CheckpointFile]
 
 
 def save_checkpoint(
@@ -173,12 +191,16 @@ def read_state(folder: Path, *, check_files: bool) -> tuple[TrainingState, dict[
         raise DataSetError(f"{path} does not match its own checksum; it was damaged or edited")
     if content.get("schema") != SCHEMA:
         raise UserError(f"{path} has schema {content.get('schema')}; this bosrow reads schema {SCHEMA}")
-    for name, file in content["files"].items() if check_files else ():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != file["bytes"]:
-            raise DataSetError(f"{folder / name} is missing or not of its {file['bytes']:,} bytes")
-        if sha256_of(folder / name).hexdigest() != file["sha256"]:
+    try:
+        stored = typed(content, CheckpointContent)
+    except Invalid as error:
+        raise DataSetError(f"{path} is not as bosrow writes it: {error}") from None
+    for name, file in stored.files.items() if check_files else ():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != file.bytes:
+            raise DataSetError(f"{folder / name} is missing or not of its {file.bytes:,} bytes")
+        if sha256_of(folder / name).hexdigest() != file.sha256:
             raise DataSetError(f"{folder / name} does not match its checksum")
-    return TrainingState(**content["run"]), content["identity"]
+    return stored.run, stored.identity
 
 
 def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> TrainingState:
