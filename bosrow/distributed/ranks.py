@@ -1,8 +1,8 @@
 """Which rank of how many this process is.
 
-Whoever knows best decides: explicit arguments, else an initialised process group, else torchrun's RANK and WORLD_SIZE,
-else Slurm's variables inside an srun step; without any of them it is one process. What contradicts an initialised
-process group is refused, since ranks that are wrong about it read the same rows, or leave some out, without a word.
+Looked at in this order: explicit arguments, an initialised process group, torchrun's RANK and WORLD_SIZE, Slurm's
+variables inside an srun step; without any of them it is one process. What contradicts an initialised process group is
+refused: ranks with wrong numbers would silently read the same rows twice, or leave some out.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The ranks of a run: who this process is, what all ranks agree on, and what happens when one is gone.
+"""The ranks of a run: which one this process is, how they exchange values, and what happens when one is gone.
 
 Promise: one process needs no set-up; under torchrun, ranks exchange tensors alone (no pickled objects),
 and a rank that dies or hangs ends the others with a message instead of blocking them.

@@ -1,7 +1,7 @@
-"""A benchmark's items for a training run, asked of the Hub once, in the background, by the main rank alone.
+"""The items of a benchmark for a training run, downloaded once, in the background, by the main rank alone.
 
-Promise: training begins meanwhile; what goes wrong is told in one line and all ranks go on without the benchmark. The
-other ranks get the items from the main one, as a tensor. Cost: the items twice in memory while they are handed on.
+Promise: training begins meanwhile. A download that fails is reported in one line, and all ranks go on without the
+benchmark. The other ranks get the items from the main one, as a tensor. Cost: the items twice in memory during that.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 
 from bosrow.distributed.world import World
 from bosrow.errors import UserError
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.eval_options import ItemOptions
 from bosrow.evals.items import Item
 from bosrow.signals import Stopped
 
-LOOK_SECONDS = 0.1  # between two looks for a signal while the Hub's answer is waited for
+LOOK_SECONDS = 0.1  # how often a rank that waits for the download looks for a signal
 
 
 class BackgroundDownload:
@@ -34,8 +34,8 @@ class BackgroundDownload:
     def _ask(self) -> None:
         try:
             with _silence():
-                _, self._items = load(self._name, self._options)
-        except Exception as error:  # of the packages that ask the Hub: a benchmark is not worth a run
+                _, self._items = load_benchmark(self._name, self._options)
+        except Exception as error:  # whatever the packages of the Hub raise: a benchmark is not worth a run
             text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             self._note(
                 f"no {self._name} in this run: {' '.join(text.split())}; or turn it off with --{self._name}_every 0"

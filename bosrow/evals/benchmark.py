@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.distributed.world import World
-from bosrow.evals.items import Hub, Item, Record, prepare
+from bosrow.evals.items import Item, ItemsOnHub, Record, tokenize_items
 from bosrow.evals.scoring import LanguageModel, Track, score
 from bosrow.tokenizers.tokenizer import Tokenizer
 
@@ -44,7 +44,7 @@ class Benchmark:
     name: str
     rule: str
     bos: bool
-    hub: Hub
+    hub: ItemsOnHub
     parse: Callable[[Record], Item]
     summarize: Callable[[list[Item], list[ItemScore]], Result]
 
@@ -82,9 +82,9 @@ def evaluate(
     track: Track | None = None,
 ) -> Outcome:
     """Score `items` over all ranks; every rank gets the same outcome. `batch_size` as for `token_scores`."""
-    prepared = prepare(items, tokenizer, bos=bos, context_tokens=model.context_tokens)
-    totals = score(model, prepared.sequences, world=world, batch_size=batch_size, track=track)
-    tokens = np.array([sequence.scored for sequence in prepared.sequences])
+    tokenized = tokenize_items(items, tokenizer, bos=bos, context_tokens=model.context_tokens)
+    totals = score(model, tokenized.sequences, world=world, batch_size=batch_size, track=track)
+    tokens = np.array([sequence.scored for sequence in tokenized.sequences])
     bounds = np.cumsum([len(item.choices) for item in items])[:-1]
     scores = [
         ItemScore(logprobs=logprobs, tokens=counts)
@@ -96,8 +96,8 @@ def evaluate(
         "bos": bos,
         "items": len(items),
         **benchmark.summarize(items, scores),
-        "truncated": prepared.truncated,
-        "clipped": prepared.clipped,
+        "truncated": tokenized.truncated,
+        "clipped": tokenized.clipped,
         "unscored": sum(bool((scored.tokens == 0).any()) for scored in scores),
         "not_finite": sum(not np.isfinite(scored.logprobs).all() for scored in scores),
     }

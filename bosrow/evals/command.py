@@ -21,7 +21,7 @@ from bosrow.distributed.world import World, joined_world
 from bosrow.errors import Interrupted, UserError
 from bosrow.evals.benchmark import Benchmark, Result, evaluate
 from bosrow.evals.bits_per_byte import bits_per_byte
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.eval_options import EvalOptions
 from bosrow.evals.heldout_documents import HeldOut, heldout_documents
 from bosrow.evals.items import Item
@@ -81,7 +81,7 @@ def _evaluate_all(options: EvalOptions) -> None:
 def read_material(options: EvalOptions) -> Material:
     """Items, documents and rows of all tasks. Raises UserError if some are not there, or unusable."""
     items = [name for name in options.task_names if name not in ("bits_per_byte", "rows")]
-    benchmarks = {name: load(name, options) for name in items}
+    benchmarks = {name: load_benchmark(name, options) for name in items}
     held_out: HeldOut | None = None
     if "bits_per_byte" in options.task_names and options.heldout is not None:
         held_out = heldout_documents(options.heldout, options.heldout_max_documents)

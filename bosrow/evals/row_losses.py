@@ -1,6 +1,6 @@
 """The loss over stored rows, by position in the row and by distance from the last BOS before it.
 
-For the 2 x 2 of model by val format: each model on packed and on stream rows. Promise: all `seq_len` targets of
+For the comparison of each model on packed and on stream rows. Promise: all `seq_len` targets of
 a row count, also those that are BOS (which a model trained on stream rows has learnt to predict, and one trained
 on rows of single documents has not); the figure without them stands beside. Cost: one pass over the rows.
 """

@@ -1,10 +1,10 @@
 """The one scorer: token sequences in, the log-probability of each scored token out, on every rank.
 
 Promise: each sequence is scored once, by one rank; how batches are made depends on the sequences and
-`batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: sequences that
-begin alike are merged into a tree of prefixes and every token of the tree is computed once, so the
-choices of an item pay for their context a single time; the output layer, which is most of a small model,
-runs only where a token is scored, in tiles of states by words that the caches hold: never a whole row of logits.
+`batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: sequences that begin alike
+are merged into a tree of prefixes and every token of the tree is computed once, so the context of an item is computed
+once for all its choices. The output layer, which is most of a small model, runs only where a token is scored, in tiles
+of states by words that fit into the caches; a whole row of logits is never made.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -234,7 +234,7 @@ class TransformerModel:
         self.autocast = autocast
 
     def hidden(self, tokens: torch.Tensor, tree: Tree | None) -> torch.Tensor:
-        """States (B, T, C). Not by the module's call, which, if it is compiled, would be so anew for every shape."""
+        """States (B, T, C). By `forward`, since a compiled module would be compiled anew for every shape."""
         with self._autocast():
             if tree is None:
                 return self.transformer.forward(tokens)

@@ -1,9 +1,9 @@
 """Benchmarks of language inside a training run, called on all ranks after a step.
 
-Promise: a benchmark whose items cannot be had from the Hub is told in a line, and training goes on without it; a local
-path that was given and cannot be used stops the run instead, before the first step. A stop that is asked for on any
-rank breaks off an evaluation between two batches, on all ranks, before anything of it is recorded. Cost: the items in
-memory; no rank waits for another except for the sum of the scores.
+Promise: a benchmark whose items the Hub does not give is reported in one line, and training goes on without it. A local
+path that cannot be used ends the run before its first step. A signal on any rank breaks off an evaluation between two
+batches, on all ranks, before any of it is recorded. Cost: the items in memory; ranks wait for each other only at the
+sum of the scores.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from bosrow.errors import DataSetError
 from bosrow.evals.background_download import BackgroundDownload
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
 from bosrow.evals.bits_per_byte import HeldOutDocument, bits_per_byte
-from bosrow.evals.catalogue import benchmark_of, load
+from bosrow.evals.catalogue import benchmark_of, load_benchmark
 from bosrow.evals.eval_options import TrainingEvaluationOptions
 from bosrow.evals.heldout_documents import heldout_documents
 from bosrow.evals.items import Item
@@ -86,15 +86,18 @@ class TrainingBenchmarks:
         if options.hellaswag_every and options.hellaswag_data is None:
             self._coming = BackgroundDownload("hellaswag", options, world, note)
         elif options.hellaswag_every:
-            self.benchmarks["hellaswag"] = load("hellaswag", options)
+            self.benchmarks["hellaswag"] = load_benchmark("hellaswag", options)
         if options.ewok_every and options.ewok_data is not None:
-            self.benchmarks["ewok"] = load("ewok", options)
+            self.benchmarks["ewok"] = load_benchmark("ewok", options)
         if options.heldout_every and options.heldout is not None:
             held_out = heldout_documents(options.heldout, options.heldout_max_documents)
             self.documents = held_out.for_model(self.tokenizer)
 
     def wait(self, step: int, *, last: bool) -> None:
-        """Return when what is due after `step` is at hand; called on all ranks. Raises Stopped if a stop is asked."""
+        """Return when the items for what is due after `step` are there; called on all ranks.
+
+        Raises Stopped if a stop is asked.
+        """
         if self._coming is not None and _due(self.options.hellaswag_every, step, last):
             items = self._coming.wait(self._stop_asked)
             self._coming = None

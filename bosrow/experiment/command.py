@@ -21,7 +21,7 @@ from bosrow.compare.compare_options import CompareOptions
 from bosrow.dataset.manifest import META, read_manifest
 from bosrow.distributed.ranks import rank_and_size
 from bosrow.errors import Interrupted, MachineError, UserError
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.command import evaluate_checkpoints
 from bosrow.evals.eval_options import EvalOptions
 from bosrow.experiment.ab_options import AbOptions
@@ -140,7 +140,7 @@ class _Conductor:
         """Load each benchmark once: missing items are found before the first run is trained, not after it."""
         for task in options.task_names:
             if task not in ("bits_per_byte", "rows"):
-                load(task, options)
+                load_benchmark(task, options)
 
     def _job(self, verb: str, function: Callable[[Any], None], options: Any) -> None:
         """Do `verb` in this process, or under the experiment's command."""

@@ -1,4 +1,4 @@
-"""Checkpoints: folders that appear whole or not at all, and are believed only after every byte was checked.
+"""Checkpoints: folders that appear whole or not at all, and are used only after every byte was checked.
 
     ckpt_periodic_step0002000/
         config.json, model.safetensors    loads in transformers as it is
@@ -45,7 +45,7 @@ FileName = Annotated[str, msgspec.Meta(pattern=r"\A[\w-][\w.-]*\Z")]  # in the c
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What a run has come to, beside its weights and moments. `step` counts optimizer steps completed."""
+    """How far a run is, apart from its weights and moments. `step` counts optimizer steps completed."""
 
     step: Count = 0
     skipped_steps: Count = 0  # of these, steps that changed no weight since something was not finite

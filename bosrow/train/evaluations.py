@@ -1,8 +1,8 @@
-"""What happens after a step beside training: validation, benchmarks, a sample of text, the curve; on all ranks.
+"""What is done between training steps, on all ranks: validation, benchmarks, a sample of text, the loss curve.
 
-Promise: all that is due at a step is recorded, or Stopped is raised on every rank alike and a resumed run does all of
-it again; nothing here draws from a global random generator. A sample that fails is told and never ends a run. Cost: a
-forward pass over the validation rows and the items of the benchmarks that are due.
+Promise: either all that is due at a step is recorded, or Stopped is raised on every rank and a resumed run does all of
+it again. Nothing here draws from a global random generator. A sample of text that fails is reported in one line and
+never ends a run. Cost: a forward pass over the validation rows and the items of the benchmarks that are due.
 """
 
 from collections.abc import Callable
@@ -93,7 +93,7 @@ class Evaluations:
     def _sample(self, step: int) -> None:
         try:
             text = sample_text(self.model, self.setup.data.data_dir, self.setup.data.manifest, self.options.seed + step)
-        except Exception as error:  # of the tokenizer's package, of the device: a look is not worth a run
+        except Exception as error:  # from the tokenizer's package or the device: a sample of text is not worth a run
             self.progress.note(f"warning: step {step:,}: no sample of text ({type(error).__name__}: {error})")
             return
         if text is not None:

@@ -1,6 +1,6 @@
-"""What a run is, before anything is made or changed: its rows, model, batch arithmetic, folder, and what binds it.
+"""What a run is, before anything is made or changed: its rows, model, batch plan, folder and identity.
 
-Promise: everything that a user can have got wrong is found here, on every rank alike, with one message. Cost: the
+Promise: every mistake in options and data is found here, on every rank, with one message. Cost: the
 data sets' meta.json, one stat a shard.
 """
 
@@ -96,7 +96,7 @@ class Setup:
                     f"has {getattr(config, field.name)}; leave the flag out"
                 )
 
-    @functools.cached_property  # once: the folder it started from may go while a run lasts
+    @functools.cached_property  # computed once: the folder of --init_from may be removed during the run
     def identity(self) -> dict[str, Any]:
         """What a checkpoint is bound to."""
         start = self.options.init_from
