@@ -29,14 +29,16 @@ import harness
 import numpy as np
 import torch
 
+from bosrow.distributed.world import World
 from bosrow.evals.benchmark import Benchmark, Outcome, best, evaluate
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.eval_options import EvalOptions
-from bosrow.evals.model_tokenizer import tokenizer_of
 from bosrow.evals.scoring import TransformerModel
+from bosrow.model.pretrained_tokenizer import tokenizer_of
 from bosrow.tokenizers.tokenizer import Tokenizer
 from bosrow.train import load_model
 
+ALONE = World(rank=0, size=1, local_rank=0, device=torch.device("cpu"))
 FILES = {"hellaswag": "hellaswag_val", "blimp": "blimp", "arc_easy": "arc_easy_test", "winogrande": "winogrande_val"}
 
 
@@ -45,9 +47,9 @@ def bosrow_run(
 ) -> tuple[float, Benchmark, Outcome]:
     """Seconds of encoding and scoring, what was run, and the outcome."""
     options = EvalOptions(checkpoints=(), tasks=task, hellaswag_rule="harness", **{f"{task}_data": items})
-    benchmark, loaded = load(task, options)
+    benchmark, loaded = load_benchmark(task, options)
     began = time.perf_counter()
-    outcome = evaluate(model, tokenizer, benchmark, loaded, bos=benchmark.bos, batch_size=batch_size)
+    outcome = evaluate(model, tokenizer, benchmark, loaded, bos=benchmark.bos, world=ALONE, batch_size=batch_size)
     return time.perf_counter() - began, benchmark, outcome
 
 

@@ -63,7 +63,7 @@ VERBS = {
         "model",
         "Train GPT-2 on one data set or several.",
         "bosrow.train.train_options:TrainOptions",
-        "bosrow.train.loop:train",
+        "bosrow.train.command:train",
         "train",
     ),
     "eval": Verb(

@@ -1,4 +1,4 @@
-"""Signals that end a preparation or a training in good order: Ctrl-C, SIGTERM, SIGHUP, and SIGUSR1, Slurm's warning.
+"""Signals that end a command in good order: Ctrl-C, SIGTERM, SIGHUP, and SIGUSR1, Slurm's warning.
 
 (`sbatch --signal=USR1@120` has Slurm send it two minutes before the time is up.) The first signal is noted, or
 raised at once where waiting can be broken off without harm. The second, a second or more later, leaves at once:

@@ -1,4 +1,4 @@
-"""Which device a run uses, in which precision, and what the device could do at best."""
+"""Which device a run uses, its precision, and its peak speed."""
 
 from contextlib import AbstractContextManager
 

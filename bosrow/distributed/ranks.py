@@ -1,8 +1,8 @@
 """Which rank of how many this process is.
 
-Whoever knows best decides: explicit arguments, else an initialised process group, else torchrun's RANK and WORLD_SIZE,
-else Slurm's variables inside an srun step; without any of them it is one process. What contradicts an initialised
-process group is refused, since ranks that are wrong about it read the same rows, or leave some out, without a word.
+Looked at in this order: explicit arguments, an initialised process group, torchrun's RANK and WORLD_SIZE, Slurm's
+variables inside an srun step; without any of them it is one process. What contradicts an initialised process group is
+refused: ranks with wrong numbers would silently read the same rows twice, or leave some out.
 """
 
 import os
@@ -43,6 +43,14 @@ def rank_and_size(
             f"group, in which this process is rank {joined[0]} of {joined[1]}; unset them, or give rank and world_size"
         )
     return joined or launched or _from_slurm() or (0, 1)
+
+
+def local_rank_and_size() -> tuple[int, int]:
+    """The rank of this process among those that torchrun started on its machine, and their number; else (0, 1)."""
+    rank, size = os.environ.get("LOCAL_RANK", "0"), os.environ.get("LOCAL_WORLD_SIZE")
+    if size is None and rank.isdecimal():  # another launcher, which does not say how many there are
+        return int(rank), 1
+    return _checked(rank, size or "1", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 def _in_group(group: dist.ProcessGroup | None) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""The ranks of a run: who this process is, what all ranks agree on, and what happens when one is gone.
+"""The ranks of a run: which one this process is, how they exchange values, and what happens when one is gone.
 
 Promise: one process needs no set-up; under torchrun, ranks exchange tensors alone (no pickled objects),
 and a rank that dies or hangs ends the others with a message instead of blocking them.
@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
 from bosrow.distributed.device import choose_device, prepare_device
-from bosrow.distributed.ranks import rank_and_size
+from bosrow.distributed.ranks import local_rank_and_size, rank_and_size
 from bosrow.distributed.rendezvous import store_of_this_start
 from bosrow.errors import MachineError, OptionError
 
@@ -33,6 +35,11 @@ class World:
         """Whether this rank writes files and talks."""
         return self.rank == 0
 
+    def say(self, text: str) -> None:
+        """Print `text` on the main rank; the others are silent."""
+        if self.is_main:
+            print(text, flush=True)
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """`values` summed over all ranks, in place, without waiting for the device."""
         if self.size > 1:
@@ -43,12 +50,29 @@ class World:
         """Whether it is true on any rank."""
         return bool(self.sum(torch.tensor(float(value), device=self.device)))
 
+    def sum_array(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The elementwise sum of `values` over all ranks, on every rank."""
+        if self.size == 1:  # where the device may have no float64
+            return values
+        return self.sum(torch.from_numpy(values).to(self.device)).cpu().numpy()
+
     def from_main(self, values: list[int]) -> list[int]:
         """The main rank's `values`, on every rank."""
         shared = torch.tensor(values, dtype=torch.int64, device=self.device)
         if self.size > 1:
             dist.broadcast(shared, src=0)
         return shared.tolist()
+
+    def bytes_from_main(self, data: bytes) -> bytes:
+        """The main rank's `data` (at least one byte), on every rank."""
+        if self.size == 1:
+            return data
+        (size,) = self.from_main([len(data)])
+        shared = torch.empty(size, dtype=torch.uint8, device=self.device)
+        if self.is_main:
+            shared.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        dist.broadcast(shared, src=0)
+        return shared.cpu().numpy().tobytes()
 
     def smallest(self, value: int) -> int:
         """The smallest of the ranks' values."""
@@ -69,8 +93,8 @@ def joined_world(device: str, timeout_seconds: float) -> Iterator[World]:
     A collective that fails, since another rank died or did not come within the timeout, is a MachineError.
     """
     rank, size = rank_and_size()
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    chosen = choose_device(device, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    local_rank, local_size = local_rank_and_size()
+    chosen = choose_device(device, local_rank, local_size)
     prepare_device(chosen)
     world = World(rank=rank, size=size, local_rank=local_rank, device=chosen)
     if size == 1:

@@ -5,15 +5,15 @@ takes one file that makes a `Benchmark`, and its name in `catalogue`.
 """
 
 import math
-from collections.abc import Callable
-from collections.abc import Sequence as Many
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.evals.items import Hub, Item, Record, prepare
+from bosrow.distributed.world import World
+from bosrow.evals.items import Item, ItemsOnHub, Record, tokenize_items
 from bosrow.evals.scoring import LanguageModel, Track, score
 from bosrow.tokenizers.tokenizer import Tokenizer
 
@@ -44,7 +44,7 @@ class Benchmark:
     name: str
     rule: str
     bos: bool
-    hub: Hub
+    hub: ItemsOnHub
     parse: Callable[[Record], Item]
     summarize: Callable[[list[Item], list[ItemScore]], Result]
 
@@ -77,13 +77,14 @@ def evaluate(
     items: list[Item],
     *,
     bos: bool,
+    world: World,
     batch_size: int,
     track: Track | None = None,
 ) -> Outcome:
     """Score `items` over all ranks; every rank gets the same outcome. `batch_size` as for `token_scores`."""
-    prepared = prepare(items, tokenizer, bos=bos, context_tokens=model.context_tokens)
-    totals = score(model, prepared.sequences, batch_size=batch_size, track=track)
-    tokens = np.array([sequence.scored for sequence in prepared.sequences])
+    tokenized = tokenize_items(items, tokenizer, bos=bos, context_tokens=model.context_tokens)
+    totals = score(model, tokenized.sequences, world=world, batch_size=batch_size, track=track)
+    tokens = np.array([sequence.scored for sequence in tokenized.sequences])
     bounds = np.cumsum([len(item.choices) for item in items])[:-1]
     scores = [
         ItemScore(logprobs=logprobs, tokens=counts)
@@ -95,15 +96,15 @@ def evaluate(
         "bos": bos,
         "items": len(items),
         **benchmark.summarize(items, scores),
-        "truncated": prepared.truncated,
-        "clipped": prepared.clipped,
+        "truncated": tokenized.truncated,
+        "clipped": tokenized.clipped,
         "unscored": sum(bool((scored.tokens == 0).any()) for scored in scores),
         "not_finite": sum(not np.isfinite(scored.logprobs).all() for scored in scores),
     }
     return Outcome(result, items, scores)
 
 
-def mean_and_error(values: Many[float] | npt.NDArray[Any]) -> tuple[float, float]:
+def mean_and_error(values: Sequence[float] | npt.NDArray[Any]) -> tuple[float, float]:
     """The mean of `values` and its standard error (sample deviation over sqrt(n)); NaN for a single value."""
     array = np.asarray(values, np.float64)
     error = array.std(ddof=1) / math.sqrt(len(array)) if len(array) > 1 else math.nan

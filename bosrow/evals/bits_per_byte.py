@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bosrow.distributed.world import World
 from bosrow.errors import OptionError, UserError
 from bosrow.evals.benchmark import Result
-from bosrow.evals.scoring import LanguageModel, Sequence, Track, sum_over_ranks, token_scores
+from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, token_scores
 
 DOCUMENTS_AT_ONCE = 1024  # as token lists; a document's ids are small before and a float after
 
@@ -49,7 +50,7 @@ class DocumentScores:
         ]
 
 
-def windows(tokens: list[int], length: int, stride: int) -> list[Sequence]:
+def windows(tokens: list[int], length: int, stride: int) -> list[ScoredSequence]:
     """Sequences of at most `length` inputs that together score every token but the first exactly once.
 
     >>> [(window.tokens, window.start) for window in windows([9, 1, 2, 3, 4, 5], 3, 2)]
@@ -59,7 +60,7 @@ def windows(tokens: list[int], length: int, stride: int) -> list[Sequence]:
     begin, scored = 0, 1  # tokens before `scored` have been scored, or are the BOS
     while scored < len(tokens):
         window = tokens[begin : begin + length + 1]
-        result.append(Sequence(window, scored - begin))
+        result.append(ScoredSequence(window, scored - begin))
         scored = begin + len(window)
         begin += stride
     return result
@@ -70,6 +71,7 @@ def bits_per_byte(
     documents: Iterable[HeldOutDocument],
     bos_token_id: int,
     *,
+    world: World,
     stride: int = 0,
     batch_size: int = 8,
     track: Track | None = None,
@@ -91,7 +93,7 @@ def bits_per_byte(
     nats = np.zeros(len(chosen))
     by_distance = np.zeros((2, 64))  # nats and tokens of each bin
     for first in range(0, len(chosen), DOCUMENTS_AT_ONCE):
-        sequences: list[Sequence] = []
+        sequences: list[ScoredSequence] = []
         owners: list[tuple[int, int]] = []  # of each window: its document, and the first scored token's distance
         for index, document in enumerate(chosen[first : first + DOCUMENTS_AT_ONCE], first):
             distance = 1
@@ -99,14 +101,14 @@ def bits_per_byte(
                 sequences.append(window)
                 owners.append((index, distance))
                 distance += window.scored
-        for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
+        for number, values in token_scores(model, sequences, world=world, batch_size=batch_size, track=track):
             index, distance = owners[number]
             losses = -values.astype(np.float64)
             nats[index] += losses.sum()
             bins = np.log2(np.arange(distance, distance + len(losses))).astype(np.int64)
             by_distance += np.bincount(bins, losses, 64), np.bincount(bins, minlength=64)
-    nats = sum_over_ranks(nats, model.device)
-    by_distance = sum_over_ranks(by_distance, model.device)
+    nats = world.sum_array(nats)
+    by_distance = world.sum_array(by_distance)
     sizes = np.array([document.bytes for document in chosen])
     counts = np.array([len(document.tokens) for document in chosen])
     bits, error = ratio_and_error(nats / math.log(2), sizes)

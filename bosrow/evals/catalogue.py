@@ -5,7 +5,7 @@ from pathlib import Path
 from bosrow.errors import UserError
 from bosrow.evals.benchmark import Benchmark
 from bosrow.evals.eval_options import ItemOptions
-from bosrow.evals.items import Hub, Item, read_items
+from bosrow.evals.items import Item, ItemsOnHub, read_items
 from bosrow.evals.tasks import arc_easy, blimp, ewok, hellaswag, winogrande
 
 MAKERS = {
@@ -19,7 +19,7 @@ MAKERS = {
 def benchmark_of(name: str, options: ItemOptions) -> Benchmark:
     """The benchmark called `name`, by the rule that `options` ask for."""
     if name == "hellaswag":
-        hub = Hub(
+        hub = ItemsOnHub(
             dataset=options.hellaswag_dataset,
             config=options.hellaswag_dataset_config,
             split=options.hellaswag_split,
@@ -29,7 +29,7 @@ def benchmark_of(name: str, options: ItemOptions) -> Benchmark:
     return MAKERS[name]()
 
 
-def load(name: str, options: ItemOptions) -> tuple[Benchmark, list[Item]]:
+def load_benchmark(name: str, options: ItemOptions) -> tuple[Benchmark, list[Item]]:
     """A benchmark with its items, from --NAME_data where that is given, else from the Hub."""
     benchmark = benchmark_of(name, options)
     local: Path | None = getattr(options, f"{name}_data")

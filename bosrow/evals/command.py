@@ -8,12 +8,11 @@ itself; several checkpoints, and --bos both, each add a level of folders.
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track as rich_track
 
 from bosrow import __version__
 from bosrow.dataset.rows import Rows, open_rows
@@ -22,12 +21,11 @@ from bosrow.distributed.world import World, joined_world
 from bosrow.errors import Interrupted, UserError
 from bosrow.evals.benchmark import Benchmark, Result, evaluate
 from bosrow.evals.bits_per_byte import bits_per_byte
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.eval_options import EvalOptions
 from bosrow.evals.heldout_documents import HeldOut, heldout_documents
 from bosrow.evals.items import Item
-from bosrow.evals.model_tokenizer import tokenizer_of
-from bosrow.evals.result_files import (
+from bosrow.evals.results import (
     Evaluated,
     distinct_names,
     draw_plots,
@@ -41,6 +39,9 @@ from bosrow.evals.row_losses import row_losses
 from bosrow.evals.scoring import ScoringBatch, Track, TransformerModel
 from bosrow.evals.tasks import ewok
 from bosrow.model.pretrained import load_model, read_config
+from bosrow.model.pretrained_tokenizer import tokenizer_of
+from bosrow.report.progress import progress_bar
+from bosrow.signals import Stopped, caught_signals
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 Lines = list[dict[str, Any]]
@@ -57,10 +58,11 @@ class Material:
 
 
 def evaluate_checkpoints(options: EvalOptions) -> None:
-    """Score every checkpoint on every task; print and write what came of it. Raises Interrupted on Ctrl-C."""
+    """Score every checkpoint on every task; print and write the results. Raises Interrupted after a signal."""
     try:
-        _evaluate_all(options)
-    except KeyboardInterrupt:
+        with caught_signals() as stop, stop.at_once():
+            _evaluate_all(options)
+    except Stopped:
         raise Interrupted("stopped; the same command starts again from the first checkpoint") from None
 
 
@@ -79,7 +81,7 @@ def _evaluate_all(options: EvalOptions) -> None:
 def read_material(options: EvalOptions) -> Material:
     """Items, documents and rows of all tasks. Raises UserError if some are not there, or unusable."""
     items = [name for name in options.task_names if name not in ("bits_per_byte", "rows")]
-    benchmarks = {name: load(name, options) for name in items}
+    benchmarks = {name: load_benchmark(name, options) for name in items}
     held_out: HeldOut | None = None
     if "bits_per_byte" in options.task_names and options.heldout is not None:
         held_out = heldout_documents(options.heldout, options.heldout_max_documents)
@@ -97,7 +99,7 @@ def _evaluate(
     network, config = load_model(path, world.device, choose_dtype(options.dtype, world.device))
     model = TransformerModel(network)
     results: list[Result] = []
-    for result, lines in _results(options, material, model, tokenizer, name if world.is_main else None):
+    for result, lines in _results(options, material, world, model, tokenizer, name):
         results.append(result)
         if options.out is not None and world.is_main:
             folder = options.out / name if len(options.checkpoints) > 1 else options.out
@@ -117,11 +119,11 @@ def _evaluate(
 
 
 def _results(
-    options: EvalOptions, material: Material, model: TransformerModel, tokenizer: Tokenizer, talk_of: str | None
+    options: EvalOptions, material: Material, world: World, model: TransformerModel, tokenizer: Tokenizer, name: str
 ) -> Iterator[tuple[Result, dict[str, Lines]]]:
     """Each result with the files of its items, in the order of --tasks."""
     for task in options.task_names:
-        track = _track(f"{talk_of}: {task}") if talk_of is not None else None
+        track = _track(f"{name}: {task}") if world.is_main else None
         if task == "bits_per_byte":
             assert material.held_out is not None  # EvalOptions require it
             found = bits_per_byte(
@@ -129,23 +131,30 @@ def _results(
                 material.held_out.for_model(tokenizer),
                 tokenizer.bos_token_id,
                 stride=options.stride,
+                world=world,
                 batch_size=options.batch_size,
                 track=track,
             )
             yield found.result, {"items_bits_per_byte.jsonl": found.lines()}
         elif task == "rows":
-            for name, rows in material.rows.items():
+            for rows_name, rows in material.rows.items():
                 _check_rows(model, tokenizer, rows)
                 scores = row_losses(
-                    model, rows, name, max_rows=options.max_rows, batch_size=options.batch_size, track=track
+                    model,
+                    rows,
+                    rows_name,
+                    max_rows=options.max_rows,
+                    world=world,
+                    batch_size=options.batch_size,
+                    track=track,
                 )
-                yield scores.result, {f"items_rows_{name}.jsonl": scores.lines()}
+                yield scores.result, {f"items_rows_{rows_name}.jsonl": scores.lines()}
         else:
             benchmark, items = material.benchmarks[task]
             settings = {"yes": [True], "no": [False], "both": [False, True], None: [benchmark.bos]}[options.bos]
             for bos in settings:
                 outcome = evaluate(
-                    model, tokenizer, benchmark, items, bos=bos, batch_size=options.batch_size, track=track
+                    model, tokenizer, benchmark, items, bos=bos, world=world, batch_size=options.batch_size, track=track
                 )
                 files = {f"items_{task}.jsonl": outcome.lines()}
                 if task == "ewok":
@@ -168,13 +177,11 @@ def _check_rows(model: TransformerModel, tokenizer: Tokenizer, rows: Rows) -> No
 
 
 def _track(description: str) -> Track:
-    """A bar with rate and ETA on a terminal, silence elsewhere."""
+    """A bar with the time left on a terminal, silence elsewhere."""
 
-    def track(batches: list[ScoringBatch]) -> Iterable[ScoringBatch]:
-        console = Console(stderr=True)
-        return rich_track(
-            batches, description=description, console=console, transient=True, disable=not console.is_terminal
-        )
+    def track(batches: list[ScoringBatch]) -> Iterator[ScoringBatch]:
+        with progress_bar(description) as bar:
+            yield from bar.track(batches)
 
     return track
 

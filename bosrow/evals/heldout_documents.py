@@ -1,4 +1,4 @@
-"""Held-out documents: the val documents of a lossless data set, as they were before packing.
+"""Held-out documents: the val documents of a data set whose policy loses nothing, as they were before packing.
 
 Cost: one pass over the val shards; their tokens in memory.
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.errors import UserError
-from bosrow.evals.scoring import Sequence, fit
+from bosrow.evals.scoring import ScoredSequence, fit
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
@@ -42,7 +42,7 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hub:
+class ItemsOnHub:
     """Where a benchmark lives on the Hugging Face Hub. `all_configs` joins all of a data set's configurations."""
 
     dataset: str
@@ -50,6 +50,9 @@ class Hub:
     all_configs: bool = False
     split: str
     local_files_only: bool = False
+
+    def __str__(self) -> str:
+        return self.dataset
 
 
 def text(record: Record, name: str) -> str:
@@ -86,7 +89,7 @@ def _value(record: Record, name: str) -> Any:
     return record[name]
 
 
-def read_items(source: Path | Hub, parse: Callable[[Record], Item], max_items: int = 0) -> list[Item]:
+def read_items(source: Path | ItemsOnHub, parse: Callable[[Record], Item], max_items: int = 0) -> list[Item]:
     """The first `max_items` items (0: all) of a file, folder or Hub data set.
 
     Raises UserError if it is not there, empty, or holds a record that `parse` refuses.
@@ -105,9 +108,9 @@ def read_items(source: Path | Hub, parse: Callable[[Record], Item], max_items: i
     return items
 
 
-def _records(source: Path | Hub) -> Iterator[tuple[int, str, Record]]:
+def _records(source: Path | ItemsOnHub) -> Iterator[tuple[int, str, Record]]:
     """(number, place for messages, record)."""
-    if isinstance(source, Hub):
+    if isinstance(source, ItemsOnHub):
         yield from ((number, f"{source.dataset}, row {number}", row) for number, row in enumerate(_hub_rows(source)))
         return
     first = 0  # the number of a file's first line, through all files of a folder
@@ -161,7 +164,7 @@ def _json(path: Path, number: int, line: str) -> Record:
     return record
 
 
-def _hub_rows(hub: Hub) -> Iterator[Record]:
+def _hub_rows(hub: ItemsOnHub) -> Iterator[Record]:
     import datasets
 
     try:
@@ -195,21 +198,21 @@ def _offline(wanted: bool) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TokenizedItems:
     """The choices of items as token sequences, item by item, already cut to the model's length.
 
     `truncated` counts the items of which a context was cut on the left; `clipped` those of which even a
     continuation had to be, so that only its last tokens are scored.
     """
 
-    sequences: list[Sequence]
+    sequences: list[ScoredSequence]
     truncated: int
     clipped: int
 
 
-def prepare(items: list[Item], tokenizer: Tokenizer, *, bos: bool, context_tokens: int) -> Prepared:
+def tokenize_items(items: list[Item], tokenizer: Tokenizer, *, bos: bool, context_tokens: int) -> TokenizedItems:
     """Encode each choice as [BOS] + context + continuation, of which the continuation is scored."""
-    sequences: list[Sequence] = []
+    sequences: list[ScoredSequence] = []
     truncated = clipped = 0
     for item in items:
         encoded: dict[str, list[int]] = {}
@@ -220,12 +223,12 @@ def prepare(items: list[Item], tokenizer: Tokenizer, *, bos: bool, context_token
                 if part not in encoded:
                     encoded[part] = tokenizer.encode(part).tolist()
             prefix = [tokenizer.bos_token_id] * bos + encoded[context]
-            whole.append(Sequence(prefix + encoded[continuation], len(prefix)))
+            whole.append(ScoredSequence(prefix + encoded[continuation], len(prefix)))
         fitted = [fit(sequence, context_tokens) for sequence in whole]
         truncated += any(after is not before for after, before in zip(fitted, whole, strict=True))
         clipped += any(after.scored < before.scored for after, before in zip(fitted, whole, strict=True))
         sequences += fitted
-    return Prepared(sequences, truncated, clipped)
+    return TokenizedItems(sequences, truncated, clipped)
 
 
 def _split(context: str, continuation: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """The loss over stored rows, by position in the row and by distance from the last BOS before it.
 
-For the 2 x 2 of model by val format: each model on packed and on stream rows. Promise: all `seq_len` targets of
+For the comparison of each model on packed and on stream rows. Promise: all `seq_len` targets of
 a row count, also those that are BOS (which a model trained on stream rows has learnt to predict, and one trained
 on rows of single documents has not); the figure without them stands beside. Cost: one pass over the rows.
 """
@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.dataset.rows import Rows
+from bosrow.distributed.world import World
 from bosrow.evals.benchmark import Result, mean_and_error
 from bosrow.evals.bits_per_byte import ratio_and_error
-from bosrow.evals.scoring import LanguageModel, Sequence, Track, sum_over_ranks, token_scores
+from bosrow.evals.scoring import LanguageModel, ScoredSequence, Track, token_scores
 
 ROWS_AT_ONCE = 1024
 BINS = 32
@@ -51,7 +52,14 @@ def distances(row: np.ndarray, bos_token_id: int) -> np.ndarray:
 
 
 def row_losses(
-    model: LanguageModel, rows: Rows, name: str, *, max_rows: int = 0, batch_size: int = 8, track: Track | None = None
+    model: LanguageModel,
+    rows: Rows,
+    name: str,
+    *,
+    world: World,
+    max_rows: int = 0,
+    batch_size: int = 8,
+    track: Track | None = None,
 ) -> RowScores:
     """Losses in nats a token over `max_rows` rows, spread evenly (0: all), over all ranks. `name` is the data set's.
 
@@ -66,8 +74,8 @@ def row_losses(
     by_row = np.zeros((2, count, 2))  # nats and targets of each row, of words and of BOS
     for first in range(0, count, ROWS_AT_ONCE):
         tokens = rows[chosen[first : first + ROWS_AT_ONCE]]
-        sequences = [Sequence(row, 1) for row in tokens.tolist()]
-        for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
+        sequences = [ScoredSequence(row, 1) for row in tokens.tolist()]
+        for number, values in token_scores(model, sequences, world=world, batch_size=batch_size, track=track):
             losses = -values.astype(np.float64)
             is_bos = tokens[number, 1:] == bos
             by_position += losses
@@ -75,9 +83,9 @@ def row_losses(
             distance = distances(tokens[number], bos)[~is_bos]
             bins = np.where(distance > 0, 1 + np.log2(np.maximum(distance, 1)).astype(np.int64), 0)
             by_distance += [np.bincount(bins, losses[~is_bos], BINS), np.bincount(bins, minlength=BINS)]
-    by_position = sum_over_ranks(by_position, model.device) / count
-    by_distance = sum_over_ranks(by_distance, model.device)
-    nats, targets = sum_over_ranks(by_row, model.device)
+    by_position = world.sum_array(by_position) / count
+    by_distance = world.sum_array(by_distance)
+    nats, targets = world.sum_array(by_row)
     loss, error = mean_and_error(nats.sum(1) / targets.sum(1))
     words, words_error = ratio_and_error(nats[:, 0], targets[:, 0])
     bos_count = int(targets[:, 1].sum())

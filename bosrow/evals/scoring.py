@@ -1,10 +1,10 @@
 """The one scorer: token sequences in, the log-probability of each scored token out, on every rank.
 
 Promise: each sequence is scored once, by one rank; how batches are made depends on the sequences and
-`batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: sequences that
-begin alike are merged into a tree of prefixes and every token of the tree is computed once, so the
-choices of an item pay for their context a single time; the output layer, which is most of a small model,
-runs only where a token is scored, in tiles of states by words that the caches hold: never a whole row of logits.
+`batch_size` alone, so 1, 2 or 4 ranks give the same numbers. Sums are kept in float64. Cost: sequences that begin alike
+are merged into a tree of prefixes and every token of the tree is computed once, so the context of an item is computed
+once for all its choices. The output layer, which is most of a small model, runs only where a token is scored, in tiles
+of states by words that fit into the caches; a whole row of logits is never made.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.distributed
 
+from bosrow.distributed.world import World
 from bosrow.evals.prefix_tree import PrefixTree, fill_rows, lay_out
 
 # A tile of logits, states by words: on a CPU 8 MB in fp32, up to twice as fast as whole rows of 50,257; else 256 MB.
@@ -57,7 +57,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class ScoredSequence:
     """Tokens of which those from index `start` on are scored, each given all before it.
 
     The very first token has nothing before it, hence no probability, and is never scored.
@@ -72,7 +72,7 @@ class Sequence:
         return len(self.tokens) - max(self.start, 1)
 
 
-def fit(sequence: Sequence, context_tokens: int) -> Sequence:
+def fit(sequence: ScoredSequence, context_tokens: int) -> ScoredSequence:
     """The sequence's last tokens, as many as the model can use: `context_tokens` inputs and a last target.
 
     A BOS at the front goes with the rest of what is cut.
@@ -80,7 +80,7 @@ def fit(sequence: Sequence, context_tokens: int) -> Sequence:
     excess = len(sequence.tokens) - (context_tokens + 1)
     if excess <= 0:
         return sequence
-    return Sequence(sequence.tokens[excess:], max(sequence.start - excess, 0))
+    return ScoredSequence(sequence.tokens[excess:], max(sequence.start - excess, 0))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class ScoringBatch:
         return max(len(layout.tokens) for layout in self.layouts)
 
 
-def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -> list[ScoringBatch]:
+def make_batches(sequences: list[ScoredSequence], *, batch_tokens: int, merge: bool) -> list[ScoringBatch]:
     """Batches of at most `batch_tokens` tokens with padding (or one row), longest rows first.
 
     With `merge`, sequences share rows as trees; without, each is a row of its own. One that has no scored
@@ -118,8 +118,9 @@ def make_batches(sequences: list[Sequence], *, batch_tokens: int, merge: bool) -
 
 def token_scores(
     model: LanguageModel,
-    sequences: list[Sequence],
+    sequences: list[ScoredSequence],
     *,
+    world: World,
     batch_size: int,
     track: Track | None = None,
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
@@ -129,14 +130,14 @@ def token_scores(
     ones as many are taken as have the same number of tokens.
     """
     batch_tokens = batch_size * model.context_tokens
-    batches = make_batches(sequences, batch_tokens=batch_tokens, merge=model.takes_trees)[rank() :: world_size()]
+    batches = make_batches(sequences, batch_tokens=batch_tokens, merge=model.takes_trees)[world.rank :: world.size]
     for batch in batches if track is None else track(batches):
         yield from _score_batch(model, batch, sequences)
 
 
 @torch.no_grad()
 def _score_batch(
-    model: LanguageModel, batch: ScoringBatch, sequences: list[Sequence]
+    model: LanguageModel, batch: ScoringBatch, sequences: list[ScoredSequence]
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     width = batch.width
     tokens = _padded([layout.tokens for layout in batch.layouts], width).to(model.device)
@@ -208,50 +209,13 @@ def _in_tiles(model: LanguageModel, hidden: torch.Tensor, rows: torch.Tensor, wo
 
 
 def score(
-    model: LanguageModel, sequences: list[Sequence], *, batch_size: int, track: Track | None = None
+    model: LanguageModel, sequences: list[ScoredSequence], *, world: World, batch_size: int, track: Track | None = None
 ) -> npt.NDArray[np.float64]:
     """Summed log-probability of each sequence's scored tokens, in nats, the same array on every rank."""
     totals = np.zeros(len(sequences))
-    for number, values in token_scores(model, sequences, batch_size=batch_size, track=track):
+    for number, values in token_scores(model, sequences, world=world, batch_size=batch_size, track=track):
         totals[number] = values.sum(dtype=np.float64)
-    return sum_over_ranks(totals, model.device)
-
-
-def rank() -> int:
-    """This process's number among those that evaluate together; 0 if it is alone."""
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
-
-def world_size() -> int:
-    """How many processes evaluate together."""
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-
-
-def sum_over_ranks(values: npt.NDArray[np.float64], device: torch.device) -> npt.NDArray[np.float64]:
-    """The elementwise sum of `values` over all ranks, on every rank."""
-    if world_size() == 1:
-        return values
-    total = torch.from_numpy(values).to(device)
-    torch.distributed.all_reduce(total)
-    return total.cpu().numpy()
-
-
-def any_rank(value: bool, device: torch.device) -> bool:
-    """Whether it is true on any rank."""
-    return bool(sum_over_ranks(np.array([float(value)]), device)[0])
-
-
-def bytes_from_main(data: bytes, device: torch.device) -> bytes:
-    """The main rank's `data` (at least one byte), on every rank."""
-    if world_size() == 1:
-        return data
-    size = torch.tensor(len(data), device=device)
-    torch.distributed.broadcast(size, src=0)
-    shared = torch.empty(int(size), dtype=torch.uint8, device=device)
-    if rank() == 0:
-        shared.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-    torch.distributed.broadcast(shared, src=0)
-    return shared.cpu().numpy().tobytes()
+    return world.sum_array(totals)
 
 
 class TransformerModel:
@@ -270,7 +234,7 @@ class TransformerModel:
         self.autocast = autocast
 
     def hidden(self, tokens: torch.Tensor, tree: Tree | None) -> torch.Tensor:
-        """States (B, T, C). Not by the module's call, which, if it is compiled, would be so anew for every shape."""
+        """States (B, T, C). By `forward`, since a compiled module would be compiled anew for every shape."""
         with self._autocast():
             if tree is None:
                 return self.transformer.forward(tokens)

@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +21,7 @@ from bosrow.compare.compare_options import CompareOptions
 from bosrow.dataset.manifest import META, read_manifest
 from bosrow.distributed.ranks import rank_and_size
 from bosrow.errors import Interrupted, MachineError, UserError
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.command import evaluate_checkpoints
 from bosrow.evals.eval_options import EvalOptions
 from bosrow.experiment.ab_options import AbOptions
@@ -35,8 +34,9 @@ from bosrow.flags import as_arguments
 from bosrow.lock import folder_lock
 from bosrow.prepare.command import prepare
 from bosrow.report.then_and_now import Change, then_and_now
+from bosrow.signals import Stopped, caught_signals
 from bosrow.strict_json import parse_json
-from bosrow.train.loop import train
+from bosrow.train.command import train
 
 STATE = "experiment.json"
 
@@ -52,21 +52,11 @@ def ab(options: AbOptions) -> None:
         return
     experiment.out_dir.mkdir(parents=True, exist_ok=True)
     try:
-        with _signals_as_ctrl_c(), folder_lock(experiment.out_dir):
+        with caught_signals() as stop, stop.at_once(), folder_lock(experiment.out_dir):
             _require_same(experiment)
             _Conductor(experiment, console).go()
-    except KeyboardInterrupt:
+    except Stopped:
         raise Interrupted("stopped; the same command goes on from here") from None
-
-
-@contextmanager
-def _signals_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM interrupts as Ctrl-C does, where a stage has no handler of its own."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _require_same(experiment: Experiment) -> None:
@@ -150,7 +140,7 @@ class _Conductor:
         """Load each benchmark once: missing items are found before the first run is trained, not after it."""
         for task in options.task_names:
             if task not in ("bits_per_byte", "rows"):
-                load(task, options)
+                load_benchmark(task, options)
 
     def _job(self, verb: str, function: Callable[[Any], None], options: Any) -> None:
         """Do `verb` in this process, or under the experiment's command."""
@@ -176,7 +166,7 @@ def _supervise(words: list[str]) -> None:
         raise UserError(f"command {words[0]!r} cannot be started: {error.strerror}") from None
     try:
         status = process.wait()
-    except KeyboardInterrupt:
+    except Stopped:
         process.send_signal(signal.SIGTERM)
         process.wait()
         raise

@@ -1,10 +1,10 @@
 """Cross entropy of a linear head over a large vocabulary, without ever holding all logits.
 
 GPT-2's logits are its largest tensor: 10 rows of 1,024 tokens make 2 GB of them in fp32, and the usual
-loss keeps three such. Here the head and the loss are taken a few hundred tokens at a time; each piece
-gives its gradients at once and is forgotten. Promise: the same loss and gradients as `F.cross_entropy`
-on the full logits, to rounding. Cost: one gradient of the head's weight held from forward to backward,
-no matrix product more than the usual way.
+loss keeps three such. Here the head and the loss are computed a few hundred tokens at a time; the gradients of each
+piece are computed at once and its logits freed. Promise: the same loss and gradients as `F.cross_entropy`
+on the full logits, to rounding. Cost: one gradient of the head's weight held from forward to backward;
+no additional matrix product.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """GPT-2 in plain torch: Hugging Face's parameter names and layout, no dropout, head tied to the embedding.
 
 Promise: the logits of transformers' GPT2LMHeadModel, and a `state_dict` that is that model's file, but
-for the embedding: inside, it has a multiple of 128 rows, which matrix units like; the rows beyond
+for the embedding: in memory it has a multiple of 128 rows, for fast matrix products; the rows beyond
 `vocab_size` are zero, can never be predicted and are never stored.
 Architecture: Radford et al. 2019; initial values: its section 2.3 and the released code.
 """
@@ -21,7 +21,7 @@ from bosrow.model.tied_embedding import tied_embedding
 
 EMBEDDING = "transformer.wte.weight"
 VOCAB_MULTIPLE = 128
-QUERIES_AT_ONCE = 128  # of a masked attention: it does without the keys that come later, a third of 384 tokens' work
+QUERIES_AT_ONCE = 128  # of masked attention: without the keys after them, which saves a third of the work of 384 tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Linear(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention, or over what `visible` (B, T, T), bool, lets each token see: nothing later than itself."""
+    """Causal self-attention; with `visible` (B, T, T), bool, over the tokens marked there, never a later one."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Attention(nn.Module):
 def _masked_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor
 ) -> torch.Tensor:
-    """Attention (B, heads, T, C / heads) where `visible` (B, 1, T, T), with the keys before a stretch's end alone."""
+    """Attention (B, heads, T, C / heads) where `visible` (B, 1, T, T), a stretch of queries at a time."""
     T = query.shape[2]
     parts = []
     for first in range(0, T, QUERIES_AT_ONCE):

@@ -1,8 +1,7 @@
 """One matrix that is both embedding and head, with one gradient for both uses.
 
-Left to themselves, autograd's two uses of GPT-2's largest matrix each make a gradient as large as it is,
-and the second stands beside the first at the end of the backward pass. Here the embedding's gradient, which
-is of a few words only, is added to the head's where it lies.
+Autograd would make two gradients of the size of GPT-2's largest matrix, one for each use, and hold both at the end of
+the backward pass. Here the embedding's gradient, which concerns a few words only, is added to the head's in place.
 """
 
 from typing import Any

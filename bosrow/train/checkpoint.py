@@ -1,4 +1,4 @@
-"""Checkpoints: folders that appear whole or not at all, and are believed only after every byte was checked.
+"""Checkpoints: folders that appear whole or not at all, and are used only after every byte was checked.
 
     ckpt_periodic_step0002000/
         config.json, model.safetensors    loads in transformers as it is
@@ -19,8 +19,9 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -29,8 +30,7 @@ from bosrow.errors import DataSetError, MachineError, UserError
 from bosrow.files import read_untrusted, replace_file, sha256_of, sync_folder
 from bosrow.model.gpt2 import GPT2
 from bosrow.model.pretrained import CONFIG, WEIGHTS, config_json, load_weights
-from bosrow.strict_json import parse_json
-from bosrow.train.schedule import Stage
+from bosrow.strict_json import Count, Invalid, Record, Sha256, parse_json, typed
 
 SCHEMA = 1
 STATE = "state.json"
@@ -38,19 +38,35 @@ OPTIMIZER = "optimizer.safetensors"
 NAME = re.compile(r"ckpt_(periodic|final)_step(\d{7,})")
 UNFINISHED, DOOMED, DAMAGED = ".unfinished_", ".doomed_", "damaged_"
 MOMENTS = ("exp_avg", "exp_avg_sq")
-STAGE: dict[str, type] = get_type_hints(Stage)  # the options that --extend may change
 
 Kind = Literal["periodic", "final"]
+FileName = Annotated[str, msgspec.Meta(pattern=r"\A[\w-][\w.-]*\Z")]  # in the checkpoint's own folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What a run has come to, beside its weights and moments. `step` counts optimizer steps completed."""
+    """How far a run is, apart from its weights and moments. `step` counts optimizer steps completed."""
 
-    step: int = 0
-    skipped_steps: int = 0  # of these, steps that changed no weight since something was not finite
-    tokens_per_rank: int = 0  # that a rank has read which was there from the beginning
+    step: Count = 0
+    skipped_steps: Count = 0  # of these, steps that changed no weight since something was not finite
+    tokens_per_rank: Count = 0  # read by each rank that was there from the beginning
     evaluated: bool = True  # False: stopped before the evaluations due at `step`, which a resumed run does first
+
+
+class CheckpointFile(Record):
+    """What a file of a checkpoint must be."""
+
+    bytes: Count
+    sha256: Sha256
+
+
+class CheckpointContent(Record):
+    """state.json without its seal."""
+
+    schema: int
+    run: TrainingState
+    identity: dict[str, Any]  # what must be equal to go on from the checkpoint
+    files: dict[FileName, CheckpointFile]
 
 
 def save_checkpoint(
@@ -175,12 +191,16 @@ def read_state(folder: Path, *, check_files: bool) -> tuple[TrainingState, dict[
         raise DataSetError(f"{path} does not match its own checksum; it was damaged or edited")
     if content.get("schema") != SCHEMA:
         raise UserError(f"{path} has schema {content.get('schema')}; this bosrow reads schema {SCHEMA}")
-    for name, file in content["files"].items() if check_files else ():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != file["bytes"]:
-            raise DataSetError(f"{folder / name} is missing or not of its {file['bytes']:,} bytes")
-        if sha256_of(folder / name).hexdigest() != file["sha256"]:
+    try:
+        stored = typed(content, CheckpointContent)
+    except Invalid as error:
+        raise DataSetError(f"{path} is not as bosrow writes it: {error}") from None
+    for name, file in stored.files.items() if check_files else ():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != file.bytes:
+            raise DataSetError(f"{folder / name} is missing or not of its {file.bytes:,} bytes")
+        if sha256_of(folder / name).hexdigest() != file.sha256:
             raise DataSetError(f"{folder / name} does not match its checksum")
-    return TrainingState(**content["run"]), content["identity"]
+    return stored.run, stored.identity
 
 
 def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> TrainingState:
@@ -194,42 +214,6 @@ def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> 
             kept = {moment: model.padded(name, moments[f"{moment}.{name}"]).to(parameter.device) for moment in MOMENTS}
             optimizer.state[parameter] = {"step": torch.tensor(updates, device=parameter.device), **kept}
     return state
-
-
-def stages_of(identity: dict[str, Any]) -> tuple[Stage, ...]:
-    """The stages of the schedule that a run's identity tells: those before --extend, and its own.
-
-    Raises DataSetError if it tells none.
-    """
-    try:
-        found = [*identity.get("earlier_stages", []), {name: identity[name] for name in STAGE}]
-        return tuple(Stage(**{name: kind(stage[name]) for name, kind in STAGE.items()}) for stage in found)
-    except (KeyError, TypeError, ValueError):
-        raise DataSetError("the run's identity in its config.json is damaged or edited; it tells no schedule") from None
-
-
-def require_same_identity(folder: Path, here: dict[str, Any], there: dict[str, Any]) -> None:
-    """Raise UserError with the differences if `folder` belongs to a run of other data, model or training options.
-
-    The run there may have had fewer stages than the one here, if it had the same ones: --extend goes on from it.
-    """
-    names = [name for name in here | there if here.get(name) != there.get(name)]
-    before = here.get("earlier_stages", [])
-    if before and stages_of(here)[: len(stages_of(there))] == stages_of(there):
-        names = [name for name in names if name not in (*STAGE, "earlier_stages")]
-    if not names:
-        return
-    table = [("", "this command", "the run there")]
-    table += [(name, str(here.get(name)), str(there.get(name))) for name in names]
-    widths = [max(len(line[column]) for line in table) for column in (0, 1)]
-    lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in table]
-    hint = "\nTo go on with more steps, moments kept and the learning rate warmed up anew, add --extend."
-    longer = here.get("max_train_steps", 0) > there.get("max_train_steps", 0)
-    raise UserError(
-        f"{folder} belongs to another run; give the options it was made with, or another --run_dir. They differ in:\n"
-        + "\n".join(lines)
-        + (hint if longer or "earlier_stages" in names else "")
-    )
 
 
 def prune(run_dir: Path, keep: int) -> None:

@@ -1,23 +1,23 @@
-"""What happens after a step beside training: validation, benchmarks, a sample of text, the curve; on all ranks.
+"""What is done between training steps, on all ranks: validation, benchmarks, a sample of text, the loss curve.
 
-Promise: all that is due at a step is recorded, or Stopped is raised on every rank alike and a resumed run does all of
-it again; nothing here draws from a global random generator. A sample that fails is told and never ends a run. Cost: a
-forward pass over the validation rows and the items of the benchmarks that are due.
+Promise: either all that is due at a step is recorded, or Stopped is raised on every rank and a resumed run does all of
+it again. Nothing here draws from a global random generator. A sample of text that fails is reported in one line and
+never ends a run. Cost: a forward pass over the validation rows and the items of the benchmarks that are due.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from bosrow.dataset.batch_plan import BatchPlan
-from bosrow.evals.in_training import TrainingEvaluations
+from bosrow.evals.training_benchmarks import TrainingBenchmarks
 from bosrow.inspect.row_text import printable
 from bosrow.model.gpt2 import GPT2
 from bosrow.train.loss_curve import draw_curve
 from bosrow.train.progress import TrainingProgress
 from bosrow.train.run_folder import SAMPLES, RunFolder
-from bosrow.train.samples import sample_text
 from bosrow.train.schedule import is_due
 from bosrow.train.setup import Setup
+from bosrow.train.text_samples import sample_text
 from bosrow.train.validation import validation_loss
 
 # Entries of step_metrics.json and the fields of scalars.jsonl that they repeat.
@@ -45,8 +45,8 @@ class Evaluations:
         self.setup, self.plan, self.model, self.folder, self.progress = setup, plan, model, folder, progress
         self.options, self.world = setup.options, setup.world
         self.stop_asked = stop_asked
-        self.benchmarks = TrainingEvaluations(
-            self.options, setup.data.data_dir, setup.data.manifest, self.world.device, progress.note, stop_asked
+        self.benchmarks = TrainingBenchmarks(
+            self.options, setup.data.data_dir, setup.data.manifest, self.world, progress.note, stop_asked
         )
 
     def run(self, step: int) -> bool:
@@ -93,7 +93,7 @@ class Evaluations:
     def _sample(self, step: int) -> None:
         try:
             text = sample_text(self.model, self.setup.data.data_dir, self.setup.data.manifest, self.options.seed + step)
-        except Exception as error:  # of the tokenizer's package, of the device: a look is not worth a run
+        except Exception as error:  # from the tokenizer's package or the device: a sample of text is not worth a run
             self.progress.note(f"warning: step {step:,}: no sample of text ({type(error).__name__}: {error})")
             return
         if text is not None:

@@ -1,9 +1,9 @@
 """`bosrow export`: a checkpoint as a folder that transformers, and whatever reads its format, loads offline.
 
 Promise: the checkpoint's checksums hold, its config and weights are copied byte for byte, and the tokenizer goes with
-them. Ids beyond the tokenizer's words (of `--vocab_size 50304`) stay, so that all scores do, and transformers' generate
-is told never to draw them. The folder appears whole or not at all; nothing that is there is overwritten. Cost: reading
-and writing the weights once.
+them. Ids that the tokenizer has no word for (from `--vocab_size 50304`) stay, so all scores stay the same;
+transformers' generate is told never to draw them. The folder appears whole or not at all; nothing is overwritten.
+Cost: the weights are read and written once.
 """
 
 import json
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bosrow.errors import OptionError, UserError
-from bosrow.evals.model_tokenizer import GPT2_VOCAB_SIZE, has_gpt2_words
 from bosrow.files import read_untrusted, replace_file, replace_with, sync_folder
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.model.pretrained import CONFIG, WEIGHTS, read_config
+from bosrow.model.pretrained_tokenizer import GPT2_VOCAB_SIZE, has_gpt2_words
 from bosrow.strict_json import parse_json
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 from bosrow.train.checkpoint import NAME, newest_valid, read_state
-from bosrow.train.exported_tokenizer import gpt2_tokenizer_files
+from bosrow.train.gpt2_tokenizer_files import gpt2_tokenizer_files
 from bosrow.train.train_options import ExportOptions
 
 GENERATION_CONFIG = "generation_config.json"
@@ -66,7 +66,7 @@ def _chosen(path: Path) -> Path:
 
 
 def _generation_config(config: ModelConfig, words: int) -> bytes:
-    """What transformers' generate goes by for a model that knows more ids than there are words."""
+    """Settings that keep transformers' generate from drawing ids that the tokenizer has no word for."""
     bos = config.bos_token_id
     settings = {"bos_token_id": bos, "eos_token_id": bos, "suppress_tokens": [*range(words, config.vocab_size)]}
     return json.dumps(settings).encode() + b"\n"
@@ -74,7 +74,7 @@ def _generation_config(config: ModelConfig, words: int) -> bytes:
 
 def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) -> tuple[dict[str, bytes], int]:
     """The tokenizer's files by name, and how many ids it has: of the one given, the checkpoint's own, or GPT-2's."""
-    own = checkpoint / TOKENIZER_FILE  # which a checkpoint has unless its vocabulary is GPT-2's
+    own = checkpoint / TOKENIZER_FILE  # in every checkpoint whose vocabulary is not GPT-2's
     if asked is not None or own.is_file():
         content = read_untrusted(asked or own)
         tokenizer = parse_json(content, str(asked or own))
@@ -82,7 +82,7 @@ def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) 
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": config.seq_len,
-            **({} if bos is None else {"bos_token": bos, "eos_token": bos}),  # transformers has them from nowhere else
+            **({} if bos is None else {"bos_token": bos, "eos_token": bos}),  # transformers reads them from here alone
         }
         files = {TOKENIZER_FILE: content, "tokenizer_config.json": json.dumps(settings).encode() + b"\n"}
         return files, _words(tokenizer)

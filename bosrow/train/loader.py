@@ -2,8 +2,8 @@
 
 Promise: the order of bosrow.dataset.order, resumable at any batch and the same for every world size; all ranks get the
 same number of batches; each row is turned from uint16 to int64 once; the next batches are read while the model works,
-by threads, so that no process of ours can outlive its parent or keep it. Cost: two batches of memory ahead, and a
-thread that sleeps most of the time.
+by threads: there is no worker process that could outlive its parent or keep it from ending. Cost: two batches of
+memory, and a thread that sleeps most of the time.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from bosrow.errors import OptionError
 
 READ_AHEAD = 2  # batches
 MOST_SEED = 1 << 64
-MOST = 1 << 31  # of a count: far beyond any use, and low enough that positions stay 64-bit numbers
+MOST = 1 << 31  # of a count: far beyond any use, and small enough for positions to stay 64-bit numbers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The run folder: its name, its metrics files, and how they are cut back to the step of a checkpoint.
 
-Promise: every line is one JSON object; after a resume no step stands twice; what a checkpoint counts on is
-on disk before the checkpoint is. Cost: one small write a step, one rewrite of the files a resume.
+Promise: every line is one JSON object; after a resume no step stands twice; lines are on
+disk before the checkpoint that relies on them. Cost: one small write a step, one rewrite of the files a resume.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bosrow.evals.in_training import EWOK_ITEMS, HELLASWAG_METRICS
+from bosrow.evals.training_benchmarks import EWOK_ITEMS, HELLASWAG_METRICS
 from bosrow.files import read_untrusted, replace_file
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.report.numbers import without_nan

@@ -1,6 +1,6 @@
-"""Pure arithmetic of a run: how a step's tokens are split over ranks and micro batches, and the learning rate.
+"""The learning rate of each step: a warm-up and a cosine, once or, in a run that was extended, several times.
 
-Promise: a step holds exactly the tokens asked for, whatever the number of ranks, or it is refused.
+Promise: pure arithmetic; the rate depends on the step and the options alone.
 """
 
 import math

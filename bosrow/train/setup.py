@@ -1,6 +1,6 @@
-"""What a run is, before anything is made or changed: its rows, model, batch arithmetic, folder, and what binds it.
+"""What a run is, before anything is made or changed: its rows, model, batch plan, folder and identity.
 
-Promise: everything that a user can have got wrong is found here, on every rank alike, with one message. Cost: the
+Promise: every mistake in options and data is found here, on every rank, with one message. Cost: the
 data sets' meta.json, one stat a shard.
 """
 
@@ -19,19 +19,11 @@ from bosrow.distributed.world import World
 from bosrow.errors import OptionError
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.model.pretrained import read_config, weights_sha256
-from bosrow.train import checkpoint
-from bosrow.train.memory_estimate import estimate_memory
 from bosrow.train.run_folder import RunFolder, run_dir_of
+from bosrow.train.run_identity import IDENTITY, STAGE, stages_of
 from bosrow.train.schedule import Schedule, Stage
-from bosrow.train.start_table import summary
 from bosrow.train.trackers import require_packages
 from bosrow.train.train_options import TrainOptions
-
-# Options that must be the same to go on from a checkpoint: with another value, it would be another run.
-IDENTITY = (
-    *("seed", "seq_len", "total_batch_tokens", "max_train_steps", "learning_rate", "warmup_iters"),
-    *("learning_rate_decay_frac", "weight_decay", "beta1", "beta2", "grad_clip"),
-)  # --extend adds "earlier_stages", see checkpoint.stages_of
 
 SHAPE = ("vocab_size", "n_embd", "n_head", "n_layer")
 
@@ -56,7 +48,7 @@ class Setup:
         self.dtype = choose_dtype(options.dtype, world.device)
         self.run_dir = run_dir_of(options, self.config, self.fingerprint)
         self.earlier_stages = self._earlier_stages()
-        own = Stage(**{name: getattr(options, name) for name in checkpoint.STAGE})
+        own = Stage(**{name: getattr(options, name) for name in STAGE})
         self.schedule = Schedule((*self.earlier_stages, own))
 
     def _model_config(self) -> ModelConfig:
@@ -91,7 +83,7 @@ class Setup:
         recorded = RunFolder(self.run_dir).recorded_identity()
         if self.options.run_dir is None or recorded is None:
             raise OptionError(f"--extend: {self.run_dir} holds no run; name the folder of a finished one by --run_dir")
-        stages = checkpoint.stages_of(recorded)
+        stages = stages_of(recorded)
         return stages if self.options.max_train_steps > stages[-1].max_train_steps else stages[:-1]
 
     def _require_no_other_shape(self, config: ModelConfig) -> None:
@@ -104,7 +96,7 @@ class Setup:
                     f"has {getattr(config, field.name)}; leave the flag out"
                 )
 
-    @functools.cached_property  # once: the folder it started from may go while a run lasts
+    @functools.cached_property  # computed once: the folder of --init_from may be removed during the run
     def identity(self) -> dict[str, Any]:
         """What a checkpoint is bound to."""
         start = self.options.init_from
@@ -115,29 +107,6 @@ class Setup:
             "init_from": weights_sha256(start) if start else None,
             **({"earlier_stages": [*map(dataclasses.asdict, self.earlier_stages)]} if self.earlier_stages else {}),
         }
-
-    def summary(self, plan: BatchPlan) -> str:
-        """The run as a table for people, in the micro batches of `plan`."""
-        memory = estimate_memory(
-            self.config,
-            micro_batch_size=plan.micro_batch_size,
-            seq_len=self.options.seq_len,
-            dtype=self.dtype,
-            recompute=self.options.activation_checkpointing,
-            cuda=self.world.device.type == "cuda",
-        )
-        return summary(
-            self.options,
-            self.config,
-            plan,
-            self.world,
-            self.dtype,
-            self.data,
-            self.val_rows,
-            self.run_dir,
-            self.schedule,
-            memory,
-        )
 
     def described(self, plan: BatchPlan) -> dict[str, Any]:
         """config.json: the options, and all that was derived from them."""

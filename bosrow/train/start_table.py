@@ -2,33 +2,26 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
-
-import torch
 
 from bosrow.dataset.batch_plan import BatchPlan
 from bosrow.dataset.mixture import MixedRows, Mixture
 from bosrow.dataset.rows import Rows
-from bosrow.distributed.world import World
-from bosrow.model.gpt2 import ModelConfig
-from bosrow.train.memory_estimate import MemoryEstimate
-from bosrow.train.schedule import Schedule
+from bosrow.train.memory_estimate import estimate_memory
+from bosrow.train.setup import Setup
 from bosrow.train.train_options import TrainOptions
 
 
-def summary(
-    options: TrainOptions,
-    config: ModelConfig,
-    plan: BatchPlan,
-    world: World,
-    dtype: torch.dtype,
-    data: Mixture,
-    val_rows: Rows | MixedRows | None,
-    run_dir: Path,
-    schedule: Schedule,
-    memory: MemoryEstimate,
-) -> str:
-    """What will run: model, data, batch arithmetic, memory."""
+def start_table(setup: Setup, plan: BatchPlan) -> str:
+    """What will run, in the micro batches of `plan`: model, data, batch arithmetic, memory."""
+    options, config, world = setup.options, setup.config, setup.world
+    memory = estimate_memory(
+        config,
+        micro_batch_size=plan.micro_batch_size,
+        seq_len=options.seq_len,
+        dtype=setup.dtype,
+        recompute=options.activation_checkpointing,
+        cuda=world.device.type == "cuda",
+    )
     micro = f"{plan.micro_batch_size} rows"
     if plan.micro_batch_size < min(options.micro_batch_size, plan.rows_per_rank):
         micro += f" (the largest up to {options.micro_batch_size} that divides {plan.rows_per_rank})"
@@ -37,15 +30,15 @@ def summary(
     parts = ", ".join(f"{name.replace('_', ' ')} {size / 2**20:,.0f}" for name, size in asdict(memory).items() if size)
     width = len("micro batch")
     lines = {
-        "run folder": run_dir,
+        "run folder": setup.run_dir,
         "model": f"GPT-2, {shape}, {config.parameters:,} parameters",
-        "device": f"{world.device.type}, {ranks}, {str(dtype).removeprefix('torch.')}",
-        "data": f"\n  {'':<{width}}  ".join(_data_sets(data, plan, options.max_train_steps)),
+        "device": f"{world.device.type}, {ranks}, {str(setup.dtype).removeprefix('torch.')}",
+        "data": f"\n  {'':<{width}}  ".join(_data_sets(setup.data, plan, options.max_train_steps)),
         "a step": f"{plan.tokens_per_step:,} tokens = {plan.rows_per_step:,} rows, {plan.rows_per_rank:,} on each rank",
         "micro batch": f"{micro}, accumulated {plan.grad_accum_steps} times",
         "training": f"{options.max_train_steps:,} steps = {options.max_train_steps * plan.tokens_per_step:,} tokens",
-        "schedule": schedule,
-        "validation": _validation(options, val_rows),
+        "schedule": setup.schedule,
+        "validation": _validation(options, setup.val_rows),
         "memory": f"about {memory.total / 2**30:.1f} GiB a device (MiB: {parts})",
     }
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())

@@ -1,7 +1,7 @@
 """TensorBoard and Weights & Biases beside scalars.jsonl: every number of its lines, under "type/key".
 
-Promise: off unless asked for; a package that is missing is said before anything is made; a resumed run goes on in the
-same place. A tracker that fails, at the start or later, is told in one line and left out; it never ends a run. Cost:
+Promise: off unless asked for; a missing package is reported before anything is made; a resumed run goes on in the same
+place. A tracker that fails, at the start or later, is reported in one line and left out; it never ends a run. Cost:
 their packages are imported only where asked for.
 """
 
@@ -74,7 +74,7 @@ class Trackers:
     def _try(self, name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # of another's package, whatever it is
+        except Exception as error:  # whatever the tracker's package raises
             self._trackers.pop(name, None)
             text = " ".join(str(error).split()) or type(error).__name__
             self._note(f"warning: no {name} from here on: {text}; scalars.jsonl has every number")

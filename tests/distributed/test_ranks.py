@@ -5,10 +5,19 @@ import sys
 
 import pytest
 
-from bosrow.distributed.ranks import rank_and_size
+from bosrow.distributed.ranks import local_rank_and_size, rank_and_size
 from bosrow.errors import OptionError
 
-NAMES = ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS")
+NAMES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "SLURM_PROCID",
+    "SLURM_NTASKS",
+    "SLURM_STEP_ID",
+    "SLURM_STEP_NUM_TASKS",
+)
 STEP = {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}
 
 
@@ -115,3 +124,21 @@ def test_the_ranks_of_a_process_group_share_the_rows_and_contradictions_are_refu
     command = [sys.executable, tmp_path / "program.py", data_dir, tmp_path / "meeting"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [({}, (0, 1)), ({"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, (1, 2)), ({"LOCAL_RANK": "3"}, (3, 1))],
+)
+def test_the_rank_on_this_machine_is_that_of_torchrun(environment, values, expected):
+    environment(values)
+    assert local_rank_and_size() == expected
+
+
+@pytest.mark.parametrize(
+    "values", [{"LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "2"}, {"LOCAL_RANK": "one"}, {"LOCAL_WORLD_SIZE": "many"}]
+)
+def test_a_rank_on_this_machine_that_cannot_be_is_refused(environment, values):
+    environment(values)
+    with pytest.raises(OptionError, match="LOCAL_RANK from 0 to LOCAL_WORLD_SIZE - 1"):
+        local_rank_and_size()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from synthetic import write_data_set
-from tiny import Bigram, gpt2
+from tiny import ALONE, Bigram, gpt2
 
 import bosrow
 from bosrow.errors import OptionError, UserError
@@ -22,7 +22,7 @@ def document(number, tokens, size):
 
 
 def test_a_document_is_scored_from_its_own_bos_as_by_hand():
-    scores = bits_per_byte(Bigram(HALVES), [document(7, [1, 1], 3), document(9, [1], 5)], bos_token_id=0)
+    scores = bits_per_byte(Bigram(HALVES), [document(7, [1, 1], 3), document(9, [1], 5)], bos_token_id=0, world=ALONE)
     assert scores.numbers == [7, 9]
     assert scores.nats == pytest.approx([-math.log(0.5 * 0.75), math.log(2)])
     assert scores.result["bits_per_byte"] == pytest.approx((1 + math.log2(4 / 3) + 1) / 8)
@@ -53,7 +53,9 @@ def test_windows_score_each_token_once_with_no_less_context_than_promised(tokens
 def test_long_documents_in_windows_equal_one_pass_a_window():
     model = gpt2(vocab_size=50, seq_len=8)
     tokens = np.random.default_rng(0).integers(1, 50, 30)
-    found = bits_per_byte(TransformerModel(model), [HeldOutDocument(0, tokens, 30)], bos_token_id=0, stride=4)
+    found = bits_per_byte(
+        TransformerModel(model), [HeldOutDocument(0, tokens, 30)], bos_token_id=0, world=ALONE, stride=4
+    )
     expected = 0.0
     for window in windows([0, *tokens.tolist()], 8, 4):
         log_p = torch.log_softmax(model(torch.tensor([window.tokens[:-1]]))[0].double(), dim=-1)
@@ -66,9 +68,9 @@ def test_long_documents_in_windows_equal_one_pass_a_window():
 
 def test_an_empty_document_and_blocks_of_documents_change_nothing(monkeypatch):
     documents = [document(n, [1] * n, n) for n in range(6)]
-    whole = bits_per_byte(Bigram(HALVES), documents, bos_token_id=0)
+    whole = bits_per_byte(Bigram(HALVES), documents, bos_token_id=0, world=ALONE)
     monkeypatch.setattr("bosrow.evals.bits_per_byte.DOCUMENTS_AT_ONCE", 2)
-    pieces = bits_per_byte(Bigram(HALVES), documents, bos_token_id=0)
+    pieces = bits_per_byte(Bigram(HALVES), documents, bos_token_id=0, world=ALONE)
     assert whole.nats[0] == 0
     np.testing.assert_array_equal(pieces.nats, whole.nats)
     assert pieces.result == whole.result
@@ -76,9 +78,9 @@ def test_an_empty_document_and_blocks_of_documents_change_nothing(monkeypatch):
 
 def test_no_documents_and_a_stride_beyond_the_window_are_refused():
     with pytest.raises(UserError, match="no held-out documents"):
-        bits_per_byte(Bigram(HALVES), [], bos_token_id=0)
+        bits_per_byte(Bigram(HALVES), [], bos_token_id=0, world=ALONE)
     with pytest.raises(OptionError, match="1 to 8"):
-        bits_per_byte(Bigram(HALVES), [document(0, [1], 1)], bos_token_id=0, stride=9)
+        bits_per_byte(Bigram(HALVES), [document(0, [1], 1)], bos_token_id=0, world=ALONE, stride=9)
 
 
 def test_the_error_of_a_ratio_is_found_in_repeated_samples():
@@ -100,7 +102,7 @@ def test_distance_counts_from_the_last_bos_and_is_unknown_before_one():
 def test_losses_over_rows_equal_a_plain_pass_over_them(tmp_path):
     rows = bosrow.open_rows(write_data_set(tmp_path / "data", val_rows=7), "val")
     model = gpt2(vocab_size=61, seq_len=16)
-    scores = row_losses(TransformerModel(model), rows, "data", batch_size=2)
+    scores = row_losses(TransformerModel(model), rows, "data", world=ALONE, batch_size=2)
     result = scores.result
     tokens = torch.from_numpy(rows[:].astype(np.int64))
     losses = model.token_losses(tokens[:, :-1], tokens[:, 1:]).double().numpy()
@@ -124,4 +126,4 @@ def test_losses_over_rows_equal_a_plain_pass_over_them(tmp_path):
 def test_some_rows_are_chosen_evenly(tmp_path):
     rows = bosrow.open_rows(write_data_set(tmp_path / "data", val_rows=10), "val")
     model = TransformerModel(gpt2(vocab_size=61, seq_len=16))
-    assert [line["row"] for line in row_losses(model, rows, "data", max_rows=4).lines()] == [0, 2, 5, 7]
+    assert [line["row"] for line in row_losses(model, rows, "data", world=ALONE, max_rows=4).lines()] == [0, 2, 5, 7]

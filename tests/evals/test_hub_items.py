@@ -9,7 +9,7 @@ import pytest
 from folders import BLIMP, EWOK, HELLASWAG
 
 from bosrow.errors import UserError
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.eval_options import EvalOptions
 
 
@@ -28,10 +28,10 @@ def test_a_cached_data_set_is_used_without_network(hub):
     asked = options("hellaswag", hellaswag_dataset="someone/hellaswag")
     from_cache = replace(asked, hellaswag_local_files_only=True)
     with pytest.raises(UserError, match="--hellaswag_data"):
-        load("hellaswag", from_cache)
-    _, online = load("hellaswag", asked)
+        load_benchmark("hellaswag", from_cache)
+    _, online = load_benchmark("hellaswag", asked)
     hub.requests.clear()
-    _, cached = load("hellaswag", from_cache)
+    _, cached = load_benchmark("hellaswag", from_cache)
     assert cached == online
     assert not hub.requests
 
@@ -39,7 +39,7 @@ def test_a_cached_data_set_is_used_without_network(hub):
 def test_a_gated_data_set_says_how_to_get_in(hub):
     hub.add("ewok-core/ewok-core-1.0", {"data/test-00000-of-00001.parquet": parquet(EWOK)}, gated=True)
     with pytest.raises(UserError, match="hf auth login") as error:
-        load("ewok", options("ewok"))
+        load_benchmark("ewok", options("ewok"))
     assert "--ewok_data" in str(error.value)
 
 
@@ -50,6 +50,6 @@ def test_all_paradigms_of_blimp_are_joined(hub):
     )
     files = {f"{uid}/train.parquet": parquet([pair for pair in BLIMP if pair["UID"] == uid]) for uid in ("one", "two")}
     hub.add("nyu-mll/blimp", {"README.md": (readme + "---\n").encode(), **files})
-    _, items = load("blimp", options("blimp"))
+    _, items = load_benchmark("blimp", options("blimp"))
     assert [item.number for item in items] == list(range(6))
     assert {item.groups["paradigm"] for item in items} == {"one", "two"}

@@ -19,7 +19,7 @@ import matplotlib.figure  # noqa: F401
 import torch
 from running import train_here
 
-import bosrow.train.loop  # noqa: F401  # imported here, once, instead of in each child
+import bosrow.train.command  # noqa: F401  # imported here, once, instead of in each child
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
 

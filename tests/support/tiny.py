@@ -3,10 +3,13 @@
 import numpy as np
 import torch
 
+from bosrow.distributed.world import World
 from bosrow.evals.scoring import TransformerModel, Tree
 from bosrow.model.gpt2 import GPT2, ModelConfig
 
 TINY = ModelConfig(vocab_size=301, seq_len=32, n_embd=32, n_head=4, n_layer=3, bos_token_id=300)
+
+ALONE = World(rank=0, size=1, local_rank=0, device=torch.device("cpu"))
 
 
 class Bigram:

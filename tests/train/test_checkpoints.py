@@ -1,5 +1,6 @@
 """Checkpoints that are damaged, missing, without room, or of a run that lost its folder."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -59,12 +60,52 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_refused_and_keeps_its_record
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+def outside(content):
+    content["files"]["../config.json"] = content["files"]["config.json"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["run"].update(step="four"),
+        lambda content: content["run"].update(step=-1),
+        lambda content: content.update(files=[]),
+        lambda content: content["files"]["config.json"].pop("sha256"),
+        lambda content: content.pop("identity"),
+        outside,
+    ],
+)
+def test_a_state_that_bosrow_would_not_write_is_passed_over_even_if_its_seal_is_right(
+    saved_run, tmp_path, capsys, change
+):
+    data_dir, flags, whole = saved_run
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "ckpt_final_step0000004" / "state.json"
+    content = json.loads(path.read_bytes())
+    del content["seal"]
+    change(content)
+    seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(content | {"seal": seal}))
+    assert train_here(data_dir, tmp_path / "run", flags) == 0
+    output = capsys.readouterr().out
+    assert f"warning: passing over a damaged checkpoint: {path} is not as bosrow writes it: " in output
+    assert f"going on from {tmp_path / 'run' / 'ckpt_periodic_step0000002'}" in output
+
+
+@pytest.fixture(scope="module")
+def saved_run(data_dir, tmp_path_factory):
+    flags = "--max_train_steps 4 --save_every 2 --eval_every 0"
+    whole = tmp_path_factory.mktemp("saved") / "run"
+    assert train_here(data_dir, whole, flags) == 0
+    return data_dir, flags, whole
+
+
 def test_a_run_that_was_never_saved_starts_again_and_only_with_its_own_options(data_dir, tmp_path, capsys):
     flags = "--max_train_steps 3 --save_every 0 --eval_every 0"
     train_here(data_dir, tmp_path, flags)
     before, lines = (tmp_path / "scalars.jsonl").read_bytes(), scalars(tmp_path)
     assert train_here(data_dir, tmp_path, f"{flags} --learning_rate 0.5") == 2
-    assert re.search(r"^  learning_rate +0\.5 +0\.003$", capsys.readouterr().err, re.MULTILINE)
+    assert re.search(r"^  learning_rate +0\.003 +-> +0\.5$", capsys.readouterr().err, re.MULTILINE)
     assert (tmp_path / "scalars.jsonl").read_bytes() == before
     assert train_here(data_dir, tmp_path, flags) == 0
     assert f"{tmp_path} has no checkpoint yet; starting from step 0" in capsys.readouterr().out

@@ -30,7 +30,7 @@ def test_more_steps_without_the_flag_are_refused_and_the_refusal_names_it(data_d
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     assert train_here(data_dir, finished, f"--max_train_steps 9 {FLAGS}") == 2
     message = capsys.readouterr().err
-    assert re.search(r"^  max_train_steps +9 +4$", message, re.MULTILINE)
+    assert re.search(r"^  max_train_steps +4 +-> +9$", message, re.MULTILINE)
     assert "add --extend" in message
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
@@ -86,8 +86,8 @@ def test_an_extended_run_can_be_extended_and_says_so_when_it_is_finished(data_di
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (f"{MORE} --weight_decay 0.5", r"^  weight_decay +0\.5 +0\.1$"),
-        (MORE.replace("steps 9", "steps 3"), r"^  max_train_steps +3 +4$"),
+        (f"{MORE} --weight_decay 0.5", r"^  weight_decay +0\.1 +-> +0\.5$"),
+        (MORE.replace("steps 9", "steps 3"), r"^  max_train_steps +4 +-> +3$"),
     ],
 )
 def test_what_is_no_extension_of_the_run_is_refused(data_dir, finished, capsys, flags, message):

@@ -155,7 +155,7 @@ def test_a_mixture_is_trained_on_in_exact_shares_and_its_weights_bind_its_checkp
     assert scalars(tmp_path / "run", "val_loss")[0]["val_rows"] == 10
     assert scalars(tmp_path / "run", "scalars")[-1]["epoch"] == 2  # web's third
     assert train_here(f"{web}:2", tmp_path / "run", flags) == 2
-    assert re.search(r"differ in:\n.*this command.*\n  data +[0-9a-f]{64} +[0-9a-f]{64}\n", capsys.readouterr().err)
+    assert re.search(r"differ in .*this command\):\n  data +[0-9a-f]{64} +-> +[0-9a-f]{64}\n", capsys.readouterr().err)
 
 
 def test_trace_says_that_it_does_not_know_mixtures(tmp_path, capsys):

@@ -6,7 +6,7 @@ Text: "Question: ...", a new line, "Answer:", and the answer's own words; the no
 from functools import partial
 
 from bosrow.evals.benchmark import Benchmark, multiple_choice
-from bosrow.evals.items import BadItemError, Hub, Item, Record, label, text, texts
+from bosrow.evals.items import BadItemError, Item, ItemsOnHub, Record, label, text, texts
 
 
 def parse(record: Record) -> Item:
@@ -35,7 +35,7 @@ def benchmark() -> Benchmark:
         name="arc_easy",
         rule="question and answer as lm-evaluation-harness writes them",
         bos=False,
-        hub=Hub(dataset="allenai/ai2_arc", config="ARC-Easy", split="test"),
+        hub=ItemsOnHub(dataset="allenai/ai2_arc", config="ARC-Easy", split="test"),
         parse=parse,
         summarize=partial(multiple_choice, norm="character"),
     )

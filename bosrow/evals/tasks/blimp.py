@@ -7,7 +7,7 @@ before it the first token has no probability and is left out, which the result s
 import numpy as np
 
 from bosrow.evals.benchmark import Benchmark, ItemScore, Result, best, by_group, macro
-from bosrow.evals.items import Hub, Item, Record, text
+from bosrow.evals.items import Item, ItemsOnHub, Record, text
 
 GROUPS = {"field": "field", "phenomenon": "linguistics_term", "paradigm": "UID"}  # our name: the file's
 
@@ -33,7 +33,7 @@ def benchmark() -> Benchmark:
         name="blimp",
         rule="sum over the sentence; without BOS its first token is not scored",
         bos=True,
-        hub=Hub(dataset="nyu-mll/blimp", all_configs=True, split="train"),
+        hub=ItemsOnHub(dataset="nyu-mll/blimp", all_configs=True, split="train"),
         parse=parse,
         summarize=summarize,
     )

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.evals.benchmark import Benchmark, ItemScore, Outcome, Result, by_group, macro, mean_and_error
-from bosrow.evals.items import Hub, Item, Record, text
+from bosrow.evals.items import Item, ItemsOnHub, Record, text
 
 TIE = 1e-6
 PAIRS = ("T1|C1", "T2|C1", "T2|C2", "T1|C2")  # the order of an item's four choices
 CATEGORIES = ("Category", "ContextType", "ContextDiff", "TargetDiff")  # columns that an item may have
-HUB = Hub(dataset="ewok-core/ewok-core-1.0", split="test")
+HUB = ItemsOnHub(dataset="ewok-core/ewok-core-1.0", split="test")
 
 Measure = Callable[[ItemScore], npt.NDArray[np.float64]]
 MEASURES: dict[str, Measure] = {"sum": lambda score: score.logprobs, "mean": lambda score: score.per_token}
@@ -93,7 +93,7 @@ def item_lines(outcome: Outcome) -> list[dict[str, Any]]:
     return lines
 
 
-def benchmark(hub: Hub = HUB) -> Benchmark:
+def benchmark(hub: ItemsOnHub = HUB) -> Benchmark:
     """EWoK, with BOS before the context."""
     return Benchmark(
         name="ewok", rule="right where m = (m1 + m2) / 2 > 0", bos=True, hub=hub, parse=parse, summarize=summarize

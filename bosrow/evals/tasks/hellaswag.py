@@ -13,11 +13,11 @@ from functools import partial
 from typing import Literal
 
 from bosrow.evals.benchmark import Benchmark, multiple_choice
-from bosrow.evals.items import Hub, Item, Record, label, text, texts
+from bosrow.evals.items import Item, ItemsOnHub, Record, label, text, texts
 
 Rule = Literal["llmc", "reference", "harness"]
 
-HUB = Hub(dataset="Rowan/hellaswag", split="validation")
+HUB = ItemsOnHub(dataset="Rowan/hellaswag", split="validation")
 
 
 def clean(raw: str) -> str:
@@ -53,7 +53,7 @@ def parse(record: Record, rule: Rule) -> Item:
     return Item(choices=choices, label=label(record, "label", len(endings)))
 
 
-def benchmark(rule: Rule, hub: Hub = HUB) -> Benchmark:
+def benchmark(rule: Rule, hub: ItemsOnHub = HUB) -> Benchmark:
     """HellaSwag by one rule."""
     return Benchmark(
         name="hellaswag",

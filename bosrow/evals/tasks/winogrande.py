@@ -4,7 +4,7 @@ The two contexts differ in the name put for the blank; the words after it are sc
 """
 
 from bosrow.evals.benchmark import Benchmark, multiple_choice
-from bosrow.evals.items import BadItemError, Hub, Item, Record, label, text, texts
+from bosrow.evals.items import BadItemError, Item, ItemsOnHub, Record, label, text, texts
 
 
 def parse(record: Record) -> Item:
@@ -29,7 +29,7 @@ def benchmark() -> Benchmark:
         name="winogrande",
         rule="the words after the name are scored",
         bos=False,
-        hub=Hub(dataset="allenai/winogrande", config="winogrande_xl", split="validation"),
+        hub=ItemsOnHub(dataset="allenai/winogrande", config="winogrande_xl", split="validation"),
         parse=parse,
         summarize=multiple_choice,
     )

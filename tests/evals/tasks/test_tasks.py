@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from tiny import Characters, language_model
+from tiny import ALONE, Characters, language_model
 
 from bosrow.errors import UserError
 from bosrow.evals.benchmark import ItemScore, evaluate, mean_and_error, multiple_choice
-from bosrow.evals.items import BadItemError, Item, prepare, read_items
+from bosrow.evals.items import BadItemError, Item, read_items, tokenize_items
 from bosrow.evals.tasks import arc_easy, blimp, ewok, hellaswag, winogrande
 
 WIKIHOW = {
@@ -104,8 +104,8 @@ def test_blimp_counts_each_paradigm_the_same():
 
 
 def test_blimp_without_bos_leaves_the_first_token_out():
-    without = prepare([pair("one", "a")], Characters(), bos=False, context_tokens=48).sequences
-    with_bos = prepare([pair("one", "a")], Characters(), bos=True, context_tokens=48).sequences
+    without = tokenize_items([pair("one", "a")], Characters(), bos=False, context_tokens=48).sequences
+    with_bos = tokenize_items([pair("one", "a")], Characters(), bos=True, context_tokens=48).sequences
     assert [sequence.scored for sequence in without] == [len(" He is.") - 1, len(" He are.") - 1]
     assert [sequence.scored for sequence in with_bos] == [len(" He is."), len(" He are.")]
     assert with_bos[0].tokens[0] == Characters.bos_token_id
@@ -150,7 +150,9 @@ def test_ewok_ties_are_wrong_and_shown_and_half_a_point_in_the_paper():
 
 
 def test_ewok_items_carry_four_scores_by_sum_and_by_mean():
-    outcome = evaluate(language_model(), Characters(), ewok.benchmark(), [ewok.parse(EWOK)], bos=True, batch_size=1)
+    outcome = evaluate(
+        language_model(), Characters(), ewok.benchmark(), [ewok.parse(EWOK)], bos=True, batch_size=1, world=ALONE
+    )
     (line,) = ewok.item_lines(outcome)
     (scores,) = outcome.scores
     assert line["sum"]["T2|C1"] == scores.logprobs[1]
@@ -172,22 +174,24 @@ def test_an_item_with_a_score_that_is_not_finite_is_wrong_and_counted():
 
 def test_a_choice_without_a_token_to_score_is_counted():
     items = [Item(choices=(("", "a"), ("", "ab")), label=1), Item(choices=(("x", "a"), ("x", "ab")), label=1)]
-    outcome = evaluate(language_model(), Characters(), hellaswag.benchmark("llmc"), items, bos=False, batch_size=1)
+    outcome = evaluate(
+        language_model(), Characters(), hellaswag.benchmark("llmc"), items, bos=False, batch_size=1, world=ALONE
+    )
     assert outcome.result["unscored"] == 1
 
 
 def test_contexts_longer_than_the_model_are_cut_on_the_left_and_counted():
     items = [Item(choices=(("x" * length, " yes"), ("x" * length, " no")), label=0) for length in (20, 44, 60)]
-    prepared = prepare(items, Characters(), bos=False, context_tokens=48)
+    prepared = tokenize_items(items, Characters(), bos=False, context_tokens=48)
     assert (prepared.truncated, prepared.clipped) == (1, 0)
     assert len(prepared.sequences[4].tokens) == 49
     assert prepared.sequences[4].scored == len(" yes")
     long_choice = Item(choices=(("x", " " + "y" * 60), ("x", " no")), label=0)
-    assert prepare([long_choice], Characters(), bos=False, context_tokens=48).clipped == 1
+    assert tokenize_items([long_choice], Characters(), bos=False, context_tokens=48).clipped == 1
 
 
 def test_space_at_the_end_of_a_context_belongs_to_the_continuation():
-    group = prepare(
+    group = tokenize_items(
         [Item(choices=(("ab ", "c"), ("ab ", "d")), label=0)], Characters(), bos=False, context_tokens=9
     ).sequences
     assert [sequence.start for sequence in group] == [2, 2]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from folders import EWOK, HELLASWAG, items_file
 
-import bosrow.evals.in_training
+import bosrow.evals.training_benchmarks
 from bosrow.cli import main
 
 SHAPE = "--seq_len 32 --n_embd 8 --n_head 2 --n_layer 1 --total_batch_tokens 64 --micro_batch_size 2 --device cpu"
@@ -156,7 +156,7 @@ def test_a_stop_during_a_benchmark_records_nothing_of_it_and_a_resume_makes_up_f
 
 def stop_in(patch, kind):
     """Let SIGTERM arrive in the first batch that `kind` scores."""
-    in_training = bosrow.evals.in_training.TrainingEvaluations
+    in_training = bosrow.evals.training_benchmarks.TrainingBenchmarks
     original = getattr(in_training, f"_{kind}")
 
     def watched(self, *arguments):

@@ -1,9 +1,9 @@
 """Benchmarks of language inside a training run, called on all ranks after a step.
 
-Promise: a benchmark whose items cannot be had from the Hub is told in a line, and training goes on without it; a local
-path that was given and cannot be used stops the run instead, before the first step. A stop that is asked for on any
-rank breaks off an evaluation between two batches, on all ranks, before anything of it is recorded. Cost: the items in
-memory; no rank waits for another except for the sum of the scores.
+Promise: a benchmark whose items the Hub does not give is reported in one line, and training goes on without it. A local
+path that cannot be used ends the run before its first step. A signal on any rank breaks off an evaluation between two
+batches, on all ranks, before any of it is recorded. Cost: the items in memory; ranks wait for each other only at the
+sum of the scores.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,17 +14,18 @@ import torch
 
 from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import Manifest
+from bosrow.distributed.world import World
 from bosrow.errors import DataSetError
+from bosrow.evals.background_download import BackgroundDownload
 from bosrow.evals.benchmark import Benchmark, Outcome, evaluate
 from bosrow.evals.bits_per_byte import HeldOutDocument, bits_per_byte
-from bosrow.evals.catalogue import benchmark_of, load
+from bosrow.evals.catalogue import benchmark_of, load_benchmark
 from bosrow.evals.eval_options import TrainingEvaluationOptions
-from bosrow.evals.from_hub import ItemsFromHub
 from bosrow.evals.heldout_documents import heldout_documents
 from bosrow.evals.items import Item
 from bosrow.evals.plots import Point, draw_over_steps
-from bosrow.evals.result_files import within
-from bosrow.evals.scoring import ScoringBatch, TransformerModel, any_rank, rank
+from bosrow.evals.results import within
+from bosrow.evals.scoring import ScoringBatch, TransformerModel
 from bosrow.evals.tasks import ewok
 from bosrow.report.numbers import without_nan
 from bosrow.signals import Stopped
@@ -49,7 +50,7 @@ class Records(Protocol):
         """All lines of scalars.jsonl."""
 
 
-class TrainingEvaluations:
+class TrainingBenchmarks:
     """What is evaluated in a run, and when. Made on all ranks, after they have joined and before the first step.
 
     `data_dir` holds the data set that is trained on, `note` says a line to the person who watches, `stop_asked` is
@@ -61,7 +62,7 @@ class TrainingEvaluations:
         options: TrainingEvaluationOptions,
         data_dir: Path,
         manifest: Manifest,
-        device: torch.device,
+        world: World,
         note: Callable[[str], None],
         stop_asked: Callable[[], bool],
     ) -> None:
@@ -69,9 +70,9 @@ class TrainingEvaluations:
         self.note = note
         self._stop_asked = stop_asked
         self._broken_off = False
-        self._device = device
+        self._world = world
         self.benchmarks: dict[str, tuple[Benchmark, list[Item]]] = {}
-        self._coming: ItemsFromHub | None = None  # of HellaSwag
+        self._coming: BackgroundDownload | None = None  # of HellaSwag
         self.documents: list[HeldOutDocument] = []
         asked = (options.hellaswag_data, options.ewok_data, options.heldout)
         try:
@@ -79,21 +80,24 @@ class TrainingEvaluations:
         except DataSetError as error:
             if any(path is not None for path in asked):
                 raise
-            if options.hellaswag_every and rank() == 0:
+            if options.hellaswag_every and world.is_main:
                 note(f"no hellaswag in this run: {error}")
             return
         if options.hellaswag_every and options.hellaswag_data is None:
-            self._coming = ItemsFromHub("hellaswag", options, device, note)
+            self._coming = BackgroundDownload("hellaswag", options, world, note)
         elif options.hellaswag_every:
-            self.benchmarks["hellaswag"] = load("hellaswag", options)
+            self.benchmarks["hellaswag"] = load_benchmark("hellaswag", options)
         if options.ewok_every and options.ewok_data is not None:
-            self.benchmarks["ewok"] = load("ewok", options)
+            self.benchmarks["ewok"] = load_benchmark("ewok", options)
         if options.heldout_every and options.heldout is not None:
             held_out = heldout_documents(options.heldout, options.heldout_max_documents)
             self.documents = held_out.for_model(self.tokenizer)
 
     def wait(self, step: int, *, last: bool) -> None:
-        """Return when what is due after `step` is at hand; called on all ranks. Raises Stopped if a stop is asked."""
+        """Return when the items for what is due after `step` are there; called on all ranks.
+
+        Raises Stopped if a stop is asked.
+        """
         if self._coming is not None and _due(self.options.hellaswag_every, step, last):
             items = self._coming.wait(self._stop_asked)
             self._coming = None
@@ -130,6 +134,7 @@ class TrainingEvaluations:
             benchmark,
             items,
             bos=benchmark.bos,
+            world=self._world,
             batch_size=batch_size,
             track=self._until_a_stop,
         )
@@ -145,7 +150,7 @@ class TrainingEvaluations:
 
     def _require_whole(self) -> None:
         """Raise Stopped, on every rank, if one of them has left out a batch."""
-        if any_rank(self._broken_off, self._device):
+        if self._world.any(self._broken_off):
             raise Stopped
 
     def _hellaswag(self, model: TransformerModel, step: int, records: Records | None) -> dict[str, Any]:
@@ -206,6 +211,7 @@ class TrainingEvaluations:
             model,
             self.documents,
             self.tokenizer.bos_token_id,
+            world=self._world,
             batch_size=self.options.hellaswag_batch_size,
             track=self._until_a_stop,
         )

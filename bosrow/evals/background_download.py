@@ -1,7 +1,7 @@
-"""A benchmark's items for a training run, asked of the Hub once, in the background, by the main rank alone.
+"""The items of a benchmark for a training run, downloaded once, in the background, by the main rank alone.
 
-Promise: training begins meanwhile; what goes wrong is told in one line and all ranks go on without the benchmark. The
-other ranks get the items from the main one, as a tensor. Cost: the items twice in memory while they are handed on.
+Promise: training begins meanwhile. A download that fails is reported in one line, and all ranks go on without the
+benchmark. The other ranks get the items from the main one, as a tensor. Cost: the items twice in memory during that.
 """
 
 import dataclasses
@@ -11,33 +11,31 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
+from bosrow.distributed.world import World
 from bosrow.errors import UserError
-from bosrow.evals.catalogue import load
+from bosrow.evals.catalogue import load_benchmark
 from bosrow.evals.eval_options import ItemOptions
 from bosrow.evals.items import Item
-from bosrow.evals.scoring import any_rank, bytes_from_main, rank
 from bosrow.signals import Stopped
 
-LOOK_SECONDS = 0.1  # between two looks for a signal while the Hub's answer is waited for
+LOOK_SECONDS = 0.1  # how often a rank that waits for the download looks for a signal
 
 
-class ItemsFromHub:
+class BackgroundDownload:
     """The items of the benchmark `name`, made on all ranks before the first step."""
 
-    def __init__(self, name: str, options: ItemOptions, device: torch.device, note: Callable[[str], None]) -> None:
-        self._name, self._options, self._device, self._note = name, options, device, note
+    def __init__(self, name: str, options: ItemOptions, world: World, note: Callable[[str], None]) -> None:
+        self._name, self._options, self._world, self._note = name, options, world, note
         self._items: list[Item] = []
         self._thread = threading.Thread(target=self._ask, name="bosrow-hub", daemon=True)
-        if rank() == 0:
+        if world.is_main:
             self._thread.start()
 
     def _ask(self) -> None:
         try:
             with _silence():
-                _, self._items = load(self._name, self._options)
-        except Exception as error:  # of the packages that ask the Hub: a benchmark is not worth a run
+                _, self._items = load_benchmark(self._name, self._options)
+        except Exception as error:  # whatever the packages of the Hub raise: a benchmark is not worth a run
             text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             self._note(
                 f"no {self._name} in this run: {' '.join(text.split())}; or turn it off with --{self._name}_every 0"
@@ -47,9 +45,9 @@ class ItemsFromHub:
         """The items, on every rank; none where they could not be had. Raises Stopped, on every rank, at a stop."""
         while self._thread.is_alive() and not stop_asked():
             self._thread.join(LOOK_SECONDS)
-        if any_rank(self._thread.is_alive(), self._device):
+        if self._world.any(self._thread.is_alive()):
             raise Stopped
-        return _items_of(bytes_from_main(json.dumps([*map(dataclasses.asdict, self._items)]).encode(), self._device))
+        return _items_of(self._world.bytes_from_main(json.dumps([*map(dataclasses.asdict, self._items)]).encode()))
 
 
 def _items_of(data: bytes) -> list[Item]:

@@ -16,8 +16,8 @@ def sample_tokens(
 ) -> list[int]:
     """`tokens` ids that `model` goes on with after `start`, drawn from the `top_k` likeliest at temperature 0.8.
 
-    Only ids below `vocab_size` are drawn: a model may know more, which no tokenizer has a word for. The whole
-    text is computed again for each token, which is simple and fast enough for a look.
+    Only ids below `vocab_size` are drawn: a model may know more ids than its tokenizer has words. The whole text is
+    computed again for each token, which is simple and fast enough here.
     """
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed % 2**64)
@@ -26,7 +26,7 @@ def sample_tokens(
     try:
         for _ in range(tokens):
             context = torch.tensor([ids[-model.config.seq_len :]], device=device)
-            # forward() is never the compiled model, which would be compiled anew as the context grows
+            # forward() is not compiled: the context grows, and each length would be compiled anew
             logits = model.forward(context)[0, -1, :vocab_size].float()
             values, choices = (logits / 0.8).topk(min(top_k, len(logits)))
             drawn = torch.multinomial(values.softmax(0).cpu(), 1, generator=generator)

@@ -5,7 +5,7 @@ import torch
 
 from bosrow.distributed.world import World
 from bosrow.model.gpt2 import GPT2, ModelConfig
-from bosrow.train.device_feed import double_buffered, fed
+from bosrow.train.device_prefetch import double_buffered, prefetched
 from bosrow.train.optimizer import make_optimizer, optimizer_step
 from bosrow.train.train_options import TrainOptions
 
@@ -67,7 +67,7 @@ def test_a_copy_begins_one_batch_before_it_is_needed():
 
 def test_without_cuda_batches_are_handed_on_without_a_copy():
     batches = numbered(3)
-    for (x, y, meta), (there_x, there_y, there_meta) in zip(batches, fed(iter(batches), CPU), strict=True):
+    for (x, y, meta), (there_x, there_y, there_meta) in zip(batches, prefetched(iter(batches), CPU), strict=True):
         assert there_x is x
         assert there_y is y
         assert meta == there_meta

@@ -1,4 +1,4 @@
-"""What `bosrow eval` says and writes: a table, summary.json, the items' scores and plots over steps."""
+"""The results of `bosrow eval` as a table, summary.json, the items' scores and plots over steps."""
 
 import json
 import math

@@ -12,7 +12,7 @@ import torch
 
 BUFFERS = 2
 
-Fed = tuple[torch.Tensor, torch.Tensor, Any]  # inputs (B, T), targets (B, T), meta or None
+DeviceBatch = tuple[torch.Tensor, torch.Tensor, Any]  # inputs (B, T), targets (B, T), meta or None
 
 
 class Copy(Protocol):
@@ -46,7 +46,7 @@ class CudaCopy:
         self.tokens.record_stream(working)
 
 
-def fed(batches: Iterable[tuple[Any, ...]], device: torch.device) -> Iterator[Fed]:
+def prefetched(batches: Iterable[tuple[Any, ...]], device: torch.device) -> Iterator[DeviceBatch]:
     """`batches` of (x, y) or (x, y, meta) with x and y on `device`."""
     if device.type != "cuda":
         return ((x.to(device), y.to(device), meta[0] if meta else None) for x, y, *meta in batches)
@@ -63,7 +63,7 @@ def double_buffered(
     *,
     new_buffer: Callable[[tuple[int, ...]], torch.Tensor],
     start_copy: Callable[[torch.Tensor], Copy],
-) -> Iterator[Fed]:
+) -> Iterator[DeviceBatch]:
     """`batches` through host buffers of `new_buffer`, each copied by `start_copy` one batch before it is needed."""
     hosts: list[torch.Tensor] = []
     copies: list[Copy | None] = [None] * BUFFERS  # the last one from each buffer
@@ -86,7 +86,7 @@ def double_buffered(
         yield _arrived(*waiting)
 
 
-def _arrived(copy: Copy, meta: Any) -> Fed:
+def _arrived(copy: Copy, meta: Any) -> DeviceBatch:
     copy.wait_on_device()
     x, y = copy.tokens
     return x, y, meta

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from synthetic import write_data_set
 
 from bosrow.cli import main
 from bosrow.errors import UserError
-from bosrow.evals.result_files import distinct_names
+from bosrow.evals.results import distinct_names
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.model.pretrained import read_config
 
@@ -169,9 +170,10 @@ def test_what_was_cut_is_said_once_if_it_is_the_same_for_all(workplace, capsys):
     assert line.startswith("hellaswag without BOS: 1 items had a choice")
 
 
-def test_ctrl_c_ends_with_a_sentence(workplace, capsys, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_with_a_sentence(workplace, capsys, monkeypatch, number):
     def interrupted(*arguments, **more):
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     monkeypatch.setattr("bosrow.evals.command.evaluate", interrupted)
     assert main(arguments(workplace, "hellaswag")) == 75
@@ -184,7 +186,7 @@ def test_a_folder_that_is_no_model_is_refused(workplace, capsys):
 
 
 def test_a_text_cannot_forge_a_special_token(workplace):
-    from bosrow.evals.model_tokenizer import tokenizer_of
+    from bosrow.model.pretrained_tokenizer import tokenizer_of
 
     tokenizer = tokenizer_of(workplace / "model", read_config(workplace / "model"), None)
     assert tokenizer.bos_token_id == 256
@@ -194,7 +196,7 @@ def test_a_text_cannot_forge_a_special_token(workplace):
 
 
 def test_a_folder_without_tokenizer_files_and_gpt2s_vocabulary_uses_the_shipped_tokenizer(tmp_path):
-    from bosrow.evals.model_tokenizer import tokenizer_of
+    from bosrow.model.pretrained_tokenizer import tokenizer_of
 
     for vocab_size in (50257, 50304):  # nanoGPT's number: padded with ids of no word
         assert tokenizer_of(tmp_path, ModelConfig(vocab_size=vocab_size), None).vocab_size == 50257
