@@ -5,7 +5,7 @@ from typing import Any, BinaryIO
 
 from bosrow.errors import BosrowError, MachineError
 from bosrow.sources.hub.errors import passing_wait_of_file, reason, refusal
-from bosrow.sources.hub.retries import RETRY_WAITS_SECONDS, retrying
+from bosrow.sources.hub.retries import retrying
 
 READ_AHEAD_BYTES = 8 << 20
 KEPT_RANGES = 2  # of a Parquet file, since a column's bytes are read twice: text and id
@@ -77,10 +77,11 @@ class _RangeFile(io.RawIOBase):
     def _read_range(self, start: int, end: int) -> bytes:
         from huggingface_hub.utils import httpx
 
+        retry = retrying(f"reading {self.name}", passing_wait_of_file)
         try:
-            return retrying(f"reading {self.name}", passing_wait_of_file)(self._request, start, end)
+            return retry(self._request, start, end)
         except httpx.HTTPError as error:
-            raise self._given_up(error) from error
+            raise self._given_up(error, f", tried {retry.statistics['attempt_number']} times") from error
 
     def _request(self, start: int, end: int) -> bytes:
         """One request, from the Hub's own address: a signed one that it leads to may have expired by the next."""
@@ -104,14 +105,13 @@ class _RangeFile(io.RawIOBase):
         try:
             size = get_hf_file_metadata(self.url, retry_on_errors=True).size
         except httpx.HTTPError as error:
-            raise self._given_up(error) from error
+            raise self._given_up(error, "") from error
         if size is None:
             raise MachineError(f"{self.name}: the Hub does not tell the file's size")
         return size
 
-    def _given_up(self, error: Exception) -> BosrowError:
+    def _given_up(self, error: Exception, tries: str) -> BosrowError:
         refused = refusal(error, self.dataset, self.revision)
         return refused or MachineError(
-            f"{self.name} cannot be read ({reason(error)}, tried {len(RETRY_WAITS_SECONDS) + 1} times); "
-            "when the network is back, the same command goes on"
+            f"{self.name} cannot be read ({reason(error)}{tries}); when the network is back, the same command goes on"
         )
