@@ -12,7 +12,7 @@ from bosrow.errors import MachineError
 from bosrow.packing.table import LOSSLESS
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources.reading import documents_of, units_of
-from bosrow.sources.source import Source
+from bosrow.sources.source import DataSetSource, HubSource, Source
 from bosrow.sources.unit import BadRow, Position
 from bosrow.tokenizers.tokenizer import Tokenizer
 
@@ -72,14 +72,13 @@ def estimated_bytes(options: PrepareOptions, source: Source, tokenizer: Tokenize
 
 def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
     """Tokens of the source, and tokens a document (0: not known)."""
-    if source.format == "rows":
-        assert source.data_dir is not None
+    if isinstance(source, DataSetSource):
         ledgers = read_manifest(source.data_dir).ledgers.values()
         placed = sum(ledger.tokens_placed for ledger in ledgers)
         return placed, placed / max(1, sum(ledger.documents_read for ledger in ledgers))
     if source.format == "tokens":
         return source.size / TOKEN_BYTES, 0.0
-    if source.dataset:
+    if isinstance(source, HubSource):
         return source.size * HUB_TOKENS_PER_BYTE, 0.0
     text_bytes = documents = sampled_bytes = sampled_tokens = 0
     unit = next(units_of(source, Position()), None)

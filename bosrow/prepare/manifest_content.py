@@ -84,8 +84,8 @@ def describe(
             "policy": options.policy,
             "identity": identity(options, source, tokenizer),
             "source": {
-                "dataset": source.dataset,
-                "revision": source.revision,
+                "dataset": source.origin["dataset"],
+                "revision": source.origin["revision"],
                 "fingerprint": source.fingerprint,
                 "files": [file.name for file in source.files],
                 "text_bytes": text_bytes,

@@ -48,10 +48,7 @@ def check_folder(folder: Path) -> None:
 
 def check_not_inside(folder: Path, source: Source) -> None:
     """Refuse a source that is in `folder` itself, where what an earlier run left is deleted."""
-    places = {os.path.dirname(file.path) for file in source.files} if source.dataset is None else set()
-    if source.data_dir is not None:
-        places = {source.data_dir}
-    if any(Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)) for place in places):
+    if any(Path(os.path.realpath(read)).is_relative_to(os.path.realpath(folder)) for read in source.folders()):
         raise DataSetError(f"--out_dir {folder} holds the source; give another folder")
 
 

@@ -5,7 +5,7 @@ touched. Any other error is a defect of bosrow and is told as one.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -19,7 +19,7 @@ from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.prepare.run import Run
 from bosrow.prepare.run_state import RunState
 from bosrow.prepare.same_run import check_same, upgraded_identity, with_recorded_split
-from bosrow.sources.source import Source
+from bosrow.sources.source import HubSource, upgraded_source
 from bosrow.sources.unit import Position
 from bosrow.strict_json import Invalid, typed
 
@@ -31,7 +31,7 @@ def parse_state(options: PrepareOptions, saved: State) -> RunState:
     """The state with its types. Raises DataSetError if it is not of them, or of a CSV source read by older rules."""
     folder = options.out_dir
     try:
-        state = typed(saved.value, RunState, "state")
+        state = typed(_upgraded(saved.value), RunState, "state")
         state.identity = upgraded_identity(state.identity, options)
         with_recorded_split(options, state.identity)
     except Invalid as error:
@@ -44,12 +44,18 @@ def parse_state(options: PrepareOptions, saved: State) -> RunState:
     return state
 
 
-def source_on_hub(folder: Path, state: RunState, options: PrepareOptions) -> Source:
+def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
+    """A state as it is written now."""
+    source = state.get("source")
+    return state | {"source": upgraded_source(source)} if isinstance(source, dict) else state
+
+
+def source_on_hub(folder: Path, state: RunState, options: PrepareOptions) -> HubSource:
     """The source that the run was begun with, so that a data set of the Hub keeps its revision."""
     source = state.source
     try:
-        if (source.dataset, source.data_dir) != (options.dataset, None):
-            raise Invalid(f"its source is {source.dataset}, {options.dataset} was asked for")
+        if not isinstance(source, HubSource) or source.dataset != options.dataset:
+            raise Invalid(f"its source is {source.origin['dataset']}, {options.dataset} was asked for")
         "".join(file.path + file.name for file in source.files).encode()
     except (Invalid, UnicodeEncodeError) as error:
         raise _damaged(folder, error) from None

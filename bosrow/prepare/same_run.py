@@ -15,7 +15,7 @@ from bosrow.errors import DataSetError
 from bosrow.packing.table import LOSSLESS
 from bosrow.prepare.prepare_options import DEFAULT_VAL_FRACTION, PrepareOptions
 from bosrow.report.then_and_now import Change, changes, then_and_now
-from bosrow.sources.source import Source, SourceFile
+from bosrow.sources.source import HubSource, Source, SourceFile
 from bosrow.strict_json import typed
 
 SHOWN_FILES = 10
@@ -76,9 +76,8 @@ def check_same(
 def _source_changes(then: Source, now: Source) -> list[Change]:
     """A line for each way in which two sources differ, the first SHOWN_FILES of their files by name."""
     lines = [
-        Change(f"source {name}", getattr(then, name), getattr(now, name))
-        for name in ("format", "dataset", "revision", "data")
-        if getattr(then, name) != getattr(now, name)
+        Change(f"source {change.name}", change.then, change.now)
+        for change in changes({"format": then.format} | then.origin, {"format": now.format} | now.origin)
     ]
     before = {file.name: file for file in then.files}
     after = {file.name: file for file in now.files}
@@ -98,7 +97,7 @@ def _source_changes(then: Source, now: Source) -> list[Change]:
 def _described(source: Source, file: SourceFile | None) -> str:
     if file is None:
         return "no such file"
-    if source.dataset or not (file.mark.isdigit() and len(file.mark) < 20):
+    if isinstance(source, HubSource) or not (file.mark.isdigit() and len(file.mark) < 20):
         return f"{file.size:,} bytes {file.mark}".rstrip()
     changed = datetime.fromtimestamp(int(file.mark) // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return f"{file.size:,} bytes, changed {changed}.{int(file.mark) % 10**9:09d}"

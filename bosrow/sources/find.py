@@ -12,7 +12,7 @@ from bosrow.errors import BadRowError, DataSetError, SourceError
 from bosrow.sources.compression import unpacked
 from bosrow.sources.formats import FORMATS, ITERATED, WITH_SETTINGS, Format, is_text, known_format
 from bosrow.sources.local_files import find_files
-from bosrow.sources.source import Source, SourceFile
+from bosrow.sources.source import DataSetSource, HubSource, LocalSource, Source, SourceFile
 from bosrow.sources.source_options import SourceOptions
 
 FIRST_LINE_BYTES = 1 << 20  # of a file whose name does not say what it holds
@@ -27,6 +27,7 @@ def find_source(options: SourceOptions) -> Source:
         )
     if options.from_dir:
         return _rows(options.from_dir, options.allow_lossy)
+    source: Source
     if options.data_files and (options.dataset is None or options.dataset in FORMATS):
         source = _local(options)
     elif options.data_files:
@@ -48,12 +49,12 @@ def find_source(options: SourceOptions) -> Source:
     return source
 
 
-def _hub(options: SourceOptions) -> Source:
+def _hub(options: SourceOptions) -> HubSource:
     from bosrow.sources.hub import repository
 
     assert options.dataset is not None
     found = repository.resolve(options.dataset, options.config, options.split, options.revision)
-    return Source(
+    return HubSource(
         format=cast(Format, FORMATS[found.format]),
         files=tuple(SourceFile(path=file.path, name=file.path, size=file.size, mark=file.etag) for file in found.files),
         text_field=options.text_field,
@@ -64,7 +65,7 @@ def _hub(options: SourceOptions) -> Source:
     )
 
 
-def _local(options: SourceOptions) -> Source:
+def _local(options: SourceOptions) -> LocalSource:
     if options.split != "train":
         raise SourceError(f"--split is {options.split!r}; local files have the one split 'train'")
     skips = options.on_bad_row == "skip"
@@ -83,7 +84,7 @@ def _local(options: SourceOptions) -> Source:
             "prepare one format at a time, or say which it is by --dataset"
         )
     common = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return Source(
+    return LocalSource(
         format=formats[paths[0]],
         files=tuple(SourceFile.local(path, _name_below(common, path)) for path in paths),
         text_field=options.text_field,
@@ -97,7 +98,7 @@ def _name_below(folder: str, path: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def _rows(data_dir: Path, allow_lossy: bool) -> Source:
+def _rows(data_dir: Path, allow_lossy: bool) -> DataSetSource:
     from bosrow.dataset.provenance import Provenance
 
     provenance = Provenance(data_dir)
@@ -108,7 +109,7 @@ def _rows(data_dir: Path, allow_lossy: bool) -> Source:
             f"(policy {provenance.manifest.policy}); prepare it by --policy keep or stream, or give --allow_lossy"
         )
     names = provenance.manifest.origin.source.files
-    return Source(
+    return DataSetSource(
         format="rows",
         files=tuple(SourceFile(path="", name=name, size=0, mark="") for name in names),
         text_field="",

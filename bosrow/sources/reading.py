@@ -11,7 +11,7 @@ only for one larger document, which exists in memory two or three times, as UTF-
 """
 
 from collections.abc import Iterator
-from types import ModuleType
+from typing import Protocol
 
 from bosrow.errors import BadRowError
 from bosrow.sources.formats import TOKEN_FORMATS, Format
@@ -19,16 +19,23 @@ from bosrow.sources.source import Source
 from bosrow.sources.unit import BadRow, Document, Position, Unit
 
 
-def reader_of(source_format: Format) -> ModuleType:
-    """The module that reads a format, with `units_of(source, begin)` and `documents_of(source, unit)`.
+class Reader(Protocol):
+    """A module that reads a format. Only the one that is needed is imported: each takes libraries of its own."""
 
-    Only this one is imported: each takes libraries and time that the others do not need.
-    """
+    def units_of(self, source: Source, begin: Position, /) -> Iterator[Unit]:
+        """The units from `begin` to the end of its file, or of the corpus where units reach over several files."""
+
+
+class WorkerReader(Reader, Protocol):
+    """A module whose units a worker reads: their documents do not travel with them."""
+
+    def documents_of(self, source: Source, unit: Unit, /) -> Iterator[Document | BadRow]:
+        """The documents of a unit, in order."""
+
+
+def reader_of(source_format: Format) -> Reader:
+    """The module that cuts files of a format into units."""
     match source_format:
-        case "parquet":
-            from bosrow.sources import parquet
-
-            return parquet
         case "csv":
             from bosrow.sources import csv_files
 
@@ -37,18 +44,31 @@ def reader_of(source_format: Format) -> ModuleType:
             from bosrow.sources import via_datasets
 
             return via_datasets
-        case "tokens":
-            from bosrow.sources import token_files
-
-            return token_files
         case "rows":
             from bosrow.sources import stored
 
             return stored
+        case _:
+            return worker_reader_of(source_format)
+
+
+def worker_reader_of(source_format: Format) -> WorkerReader:
+    """The module that reads the units of a format whose documents do not travel with them."""
+    match source_format:
+        case "parquet":
+            from bosrow.sources import parquet
+
+            return parquet
+        case "tokens":
+            from bosrow.sources import token_files
+
+            return token_files
         case "json" | "lines" | "text":
             from bosrow.sources import text
 
             return text
+        case _:
+            raise ValueError(f"the documents of {source_format} travel with their units")
 
 
 def units_of(source: Source, start: Position) -> Iterator[Unit]:
@@ -74,6 +94,6 @@ def documents_of(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
         yield from unit.payload
         return
     try:
-        yield from reader_of(source.format).documents_of(source, unit)
+        yield from worker_reader_of(source.format).documents_of(source, unit)
     except BadRowError as error:
         yield BadRow(unit.start.file, unit.start.row, f"unreadable ({error})")

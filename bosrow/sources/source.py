@@ -1,8 +1,8 @@
 """Where documents come from: the files of a corpus, found once and in a fixed order.
 
-A `Source` names every file with its size and a mark that changes when the file does, so that a resumed run
-can refuse a corpus that is not the one it began with. Finding it reads file names, one Parquet footer and the
-beginning of files whose names do not say what they hold.
+A source names every file with its size and a mark that changes when the file does, so that a resumed run can refuse
+a corpus that is not the one it began with. There are three kinds: local files, files on the Hub, and the documents of
+a data set of our own.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 from functools import cached_property
 from itertools import accumulate
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -39,36 +39,39 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return cls(path=path, name=name, size=status.st_size, mark=str(status.st_mtime_ns))
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, forbid_unknown_fields=True):
-    """A corpus: files of one format in reading order. It equals itself alone: there may be a million files to compare.
-
-    `dataset` and `revision` are set for one on the Hub, `data_dir` and `data` (its fingerprint) for the rows of
-    a data set of our own, whose `files` are then those that its documents once came from.
-    """
+class _Source(
+    msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, tag_field="kind", forbid_unknown_fields=True
+):
+    """What all sources share. A source equals itself alone: there may be a million files to compare."""
 
     format: Format
     files: tuple[SourceFile, ...]
     text_field: str
     id_field: str | None
-    dataset: str | None = None
-    revision: str | None = None
-    data_dir: str | None = None
-    data: str | None = None
     settings: str = "{}"  # as JSON, how the files of a format of WITH_SETTINGS are to be read
 
     def open(self, file: SourceFile) -> BinaryIO:
-        """Open a file, local or on the Hub, for seekable binary reading."""
-        if self.dataset is None:
-            return open(file.path, "rb")
-        from bosrow.sources.hub import ranges
+        """Open a file for seekable binary reading."""
+        raise NotImplementedError
 
-        return ranges.open_file(self.dataset, cast(str, self.revision), file.path, file.size)
+    def folders(self) -> set[str]:
+        """The local folders that are read."""
+        raise NotImplementedError
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        """What else than its files tells a source from others."""
+        return {"dataset": None, "revision": None, "data": None}
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over names and sizes (and, on the Hub, revision and etags), the same on every machine."""
-        marks = [[file.name, file.size, file.mark if self.dataset else ""] for file in self.files]
-        return hashlib.sha256(json.dumps([self.dataset, self.revision, self.data, marks]).encode()).hexdigest()
+        marks = [[file.name, file.size, self._lasting_mark(file)] for file in self.files]
+        return hashlib.sha256(json.dumps([*self.origin.values(), marks]).encode()).hexdigest()
+
+    def _lasting_mark(self, file: SourceFile) -> str:
+        """The mark of a file where it is the same on every machine, else nothing."""
+        return ""
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -84,3 +87,61 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, for
         """How much of the corpus lies before the place at `fraction` of a file, by bytes."""
         inside = fraction * self.files[file].size if file < len(self.files) else 0.0
         return (self._ends[file] + inside) / max(1, self.size)
+
+
+class LocalSource(_Source, frozen=True, kw_only=True, eq=False, dict=True, tag="local"):
+    """Files of this machine."""
+
+    def open(self, file: SourceFile) -> BinaryIO:
+        return open(file.path, "rb")
+
+    def folders(self) -> set[str]:
+        return {os.path.dirname(file.path) for file in self.files}
+
+
+class HubSource(_Source, frozen=True, kw_only=True, eq=False, dict=True, tag="hub"):
+    """The files of one split of a data set on the Hub, at one commit."""
+
+    dataset: str
+    revision: str
+
+    def open(self, file: SourceFile) -> BinaryIO:
+        from bosrow.sources.hub import ranges
+
+        return ranges.open_file(self.dataset, self.revision, file.path, file.size)
+
+    def folders(self) -> set[str]:
+        return set()
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        return super().origin | {"dataset": self.dataset, "revision": self.revision}
+
+    def _lasting_mark(self, file: SourceFile) -> str:
+        return file.mark
+
+
+class DataSetSource(_Source, frozen=True, kw_only=True, eq=False, dict=True, tag="data_set"):
+    """The documents of a data set of our own; `files` are those that they once came from, and are not opened."""
+
+    data_dir: str
+    data: str  # the data set's fingerprint
+
+    def folders(self) -> set[str]:
+        return {self.data_dir}
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        return super().origin | {"data": self.data}
+
+
+Source = LocalSource | HubSource | DataSetSource
+
+
+def upgraded_source(source: dict[str, Any]) -> dict[str, Any]:
+    """A recorded source as it is written now. Before version 0.2 it had the fields of all kinds and named none."""
+    if "kind" in source:
+        return source
+    kind = "data_set" if source.get("data_dir") else "hub" if source.get("dataset") else "local"
+    unused = [name for name in ("dataset", "revision", "data_dir", "data") if source.get(name) is None]
+    return {"kind": kind} | {name: value for name, value in source.items() if name not in unused}

@@ -11,7 +11,7 @@ from pathlib import Path
 from bosrow.dataset.documents import cropped_documents, document_stretches
 from bosrow.dataset.provenance import Provenance
 from bosrow.packing.table import LOSSLESS
-from bosrow.sources.source import Source
+from bosrow.sources.source import DataSetSource, Source
 from bosrow.sources.unit import Document, Position, Unit
 
 UNIT_DOCUMENTS = 4096
@@ -19,7 +19,7 @@ UNIT_DOCUMENTS = 4096
 
 def units_of(source: Source, start: Position) -> Iterator[Unit]:
     """Units of documents rebuilt from a data set of ours; `part` of a position counts documents."""
-    assert source.data_dir is not None
+    assert isinstance(source, DataSetSource)
     provenance = Provenance(Path(source.data_dir))
     files = {file.name: index for index, file in enumerate(source.files)}
     lossless = provenance.manifest.policy in LOSSLESS

@@ -12,7 +12,7 @@ from bosrow.errors import BadRowError
 from bosrow.sources.byte_stream import UTF8_BOM, read_bytes, skip_bytes
 from bosrow.sources.compression import check_plain, compression_of, unpacked
 from bosrow.sources.json_lines import check_lines, parse_line
-from bosrow.sources.source import Source
+from bosrow.sources.source import HubSource, Source
 from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, opened
 
 
@@ -49,7 +49,7 @@ def _text_documents(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
 def _units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
     """The units of one file from `start` on, cut after a line's end about every UNIT_BYTES of its unpacked bytes."""
     file = source.files[start.file]
-    travels = source.dataset is not None or compression_of(file.name) is not None
+    travels = isinstance(source, HubSource) or compression_of(file.name) is not None
     with opened(source, start.file) as packed:
         stream = unpacked(packed, file.name)
         skip_bytes(stream, file.name, start.part)

@@ -22,7 +22,7 @@ import zstandard
 
 from bosrow.errors import BadRowError, MachineError, SourceError, first_line
 from bosrow.sources.formats import is_text
-from bosrow.sources.source import UNREADABLE, Source, SourceFile
+from bosrow.sources.source import UNREADABLE, LocalSource, Source, SourceFile
 from bosrow.strict_json import Count
 
 UNIT_BYTES = 16 << 20
@@ -101,7 +101,7 @@ def opened(source: Source, index: int) -> Iterator[BinaryIO]:
 
 def check_unchanged(source: Source, file: SourceFile) -> None:
     """Raise SourceError if a local file is not the one that was found at the start, BadRowError if that was none."""
-    if source.dataset is not None:
+    if not isinstance(source, LocalSource):
         return
     if file.mark == UNREADABLE:
         raise BadRowError(f"{file.name} could not be read when it was found (a broken link, or no permission)")
