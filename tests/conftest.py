@@ -40,6 +40,11 @@ def pytest_unconfigure() -> None:
     _home.cleanup()
 
 
+def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
+    """Bytes, which may hold the time, and long texts are not written out in the names of tests."""
+    return argname if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80) else None
+
+
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     """The loopback Hub, empty at the start of each test."""
