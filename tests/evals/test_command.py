@@ -1,13 +1,11 @@
 """`bosrow eval` as a person uses it: tables, files, several checkpoints and ranks, and mistakes."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from folders import BLIMP, EWOK, HELLASWAG, items_file, model_folder
+from running import run_ranks
 from synthetic import write_data_set
 
 from bosrow.cli import main
@@ -94,13 +92,7 @@ def test_names_of_checkpoints_differ(tmp_path):
 def test_any_number_of_ranks_and_any_batch_size_give_the_same_scores(workplace, ranks):
     alone, together = workplace / "alone", workplace / "together"
     main(arguments(workplace, "hellaswag,ewok", "--out", alone, "--batch_size", 1))
-    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", "--standalone", "-m", "bosrow"]
-    command = arguments(workplace, "hellaswag,ewok", "--out", together, "--batch_size", 3)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *torchrun, *command], capture_output=True, text=True, timeout=200, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+    run_ranks(["-m", "bosrow", *arguments(workplace, "hellaswag,ewok", "--out", together, "--batch_size", 3)], ranks)
     for name in ("items_hellaswag.jsonl", "items_ewok.jsonl"):
         for one, other in zip(lines_of(alone / name), lines_of(together / name), strict=True):
             assert other["logprobs"] == pytest.approx(one["logprobs"], rel=1e-6)

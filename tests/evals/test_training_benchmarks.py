@@ -4,13 +4,12 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from folders import EWOK, HELLASWAG, items_file
+from running import run_ranks
 
 import bosrow.evals.training_benchmarks
 from bosrow.cli import main
@@ -82,11 +81,8 @@ def test_a_rank_without_anything_to_score_waits_for_the_other_and_both_go_on(dat
     )
     assert train(data, tmp_path / "alone", flags) == 0
     shape = f"--data_dir {data / 'stream'} --run_dir {tmp_path / 'two'} {SHAPE} --max_train_steps 5 --save_every 0"
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "bosrow", "train"]
-    command = [sys.executable, *torchrun, *shape.split(), *flags.split(), "--micro_batch_size", "1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    command = ["-m", "bosrow", "train", *shape.split(), *flags.split(), "--micro_batch_size", "1"]
+    run_ranks(command, 2)
     kinds = ("hellaswag", "ewok", "bits_per_byte", "val_loss")
     alone, two = (
         [line for line in lines_of(tmp_path / name / "scalars.jsonl") if line["type"] in kinds]
@@ -119,11 +115,8 @@ def test_of_two_ranks_one_asks_the_hub_and_both_score_what_it_answers(data, tmp_
     assert train(data, tmp_path / "alone", flags) == 0
     hub.requests.clear()
     shape = f"--data_dir {data / 'stream'} --run_dir {tmp_path / 'two'} {SHAPE} --max_train_steps 5 --save_every 0"
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "bosrow", "train"]
-    command = [sys.executable, *torchrun, *shape.split(), *flags.split(), "--micro_batch_size", "1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "cache")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    command = ["-m", "bosrow", "train", *shape.split(), *flags.split(), "--micro_batch_size", "1"]
+    run_ranks(command, 2, os.environ | {"HF_HOME": str(tmp_path / "cache")})
     scored = [
         [line["num_examples"] for line in lines_of(tmp_path / name / "scalars.jsonl") if line["type"] == "hellaswag"]
         for name in ("alone", "two")

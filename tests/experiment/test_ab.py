@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 pytest.importorskip("tokenizers")
 
 from experiments import tables, write_corpus_and_tokenizer, write_experiment
+from forked import Forked
 
 from bosrow.cli import main
 from bosrow.compare.runs import read_run
@@ -93,12 +93,8 @@ def test_an_experiment_that_changed_is_refused_and_both_sides_shown(
     assert f"{former}  ->  {value}" in error
 
 
-def start(path: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bosrow", "ab", str(path)]
-    return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def start(path: Path) -> Forked:
+    return Forked(["-m", "bosrow", "ab", path], os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def test_an_experiment_killed_again_and_again_goes_on_to_the_same_result(finished, corpus, tmp_path):

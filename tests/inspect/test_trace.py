@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from running import command, read_lines, run, train_here
+from running import command, read_lines, run_ranks, train_here
 
 from bosrow.cli import main
 from bosrow.dataset.order import RowOrder
@@ -96,7 +96,7 @@ def test_steps_and_documents_are_those_that_one_process_logged(folder, trace, tm
 
 @pytest.mark.parametrize("folder", ["keep"], indirect=True)
 def test_steps_and_documents_are_those_that_two_ranks_logged(folder, trace, tmp_path):
-    run(command(folder, tmp_path / "run", TRAINING, ranks=2))
+    run_ranks(command(folder, tmp_path / "run", TRAINING), 2)
     check_against(logged(tmp_path / "run"), trace, folder, world_size=2)
 
 

@@ -6,8 +6,7 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from forked import Forked
 
 import bosrow.train
 from bosrow.cli import main
@@ -37,18 +37,15 @@ def train_here(data_dir: Path, run_dir: Path, flags: str) -> int:
 
 
 def command(data_dir: Path, run_dir: Path, flags: str, ranks: int = 0, program: Path | None = None) -> list[str]:
-    """The command line of a run of its own, under torchrun if `ranks` is given."""
+    """The arguments of Python for a run of its own, under torchrun if `ranks` is given."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", "--max-restarts=3"]
     bosrow = [str(program)] if program else ["-m", "bosrow"]
-    return [sys.executable, *(torchrun if ranks else []), *bosrow, *arguments(data_dir, run_dir, flags)]
+    return [*(torchrun if ranks else []), *bosrow, *arguments(data_dir, run_dir, flags)]
 
 
-def start(arguments: list[str], environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
+def start(arguments: list[str], environment: Mapping[str, str] = os.environ) -> Forked:
     """Start a command with one thread a process; its output is read together at the end."""
-    environment = {**environment, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    return subprocess.Popen(
-        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    return Forked(arguments, {**environment, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"})
 
 
 def run(arguments: list[str], environment: Mapping[str, str] = os.environ) -> str:
@@ -59,7 +56,27 @@ def run(arguments: list[str], environment: Mapping[str, str] = os.environ) -> st
     return output
 
 
-def wait_for_step(run_dir: Path, step: int, process: subprocess.Popen[str]) -> None:
+def start_ranks(arguments: list[str], ranks: int, environment: Mapping[str, str] = os.environ) -> list[Forked]:
+    """Start a command on several ranks, each told its own as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+    world |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    return [
+        start(arguments, {**environment, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(ranks)
+    ]
+
+
+def run_ranks(arguments: list[str], ranks: int, environment: Mapping[str, str] = os.environ) -> str:
+    """Run a command that has to succeed on several ranks; their outputs."""
+    processes = start_ranks(arguments, ranks, environment)
+    outputs = "".join(process.communicate(timeout=120)[0] for process in processes)
+    assert all(process.returncode == 0 for process in processes), outputs
+    return outputs
+
+
+def wait_for_step(run_dir: Path, step: int, process: Forked) -> None:
     """Return when `step` is recorded in `run_dir`."""
     while not any(record["step"] >= step for record in scalars(run_dir)):
         if process.poll() is not None:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+import resource
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import pytest
@@ -11,11 +13,8 @@ from running import (
     assert_same_run,
     before_call,
     checkpoint_names,
-    command,
     die,
-    run,
     scalars,
-    start,
     stop,
     train_here,
 )
@@ -112,9 +111,20 @@ def test_a_run_that_was_never_saved_starts_again_and_only_with_its_own_options(d
     assert scalars(tmp_path) == lines
 
 
+@contextmanager
+def largest_file(size):
+    """While it lasts, this process can write no file beyond `size` bytes, as if a disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.parametrize(("kilobytes", "without_room"), [(16, "weights"), (48, "moments")])
 def test_a_disk_that_is_full_at_a_save_is_told_plainly_and_with_room_the_run_goes_on(
-    data_dir, tmp_path, monkeypatch, kilobytes, without_room
+    data_dir, tmp_path, monkeypatch, capsys, kilobytes, without_room
 ):
     flags = "--max_train_steps 6 --save_every 2 --eval_every 0"
     train_here(data_dir, tmp_path / "whole", flags)
@@ -125,15 +135,14 @@ def test_a_disk_that_is_full_at_a_save_is_told_plainly_and_with_room_the_run_goe
         for name in ("model", "optimizer")
     )
     assert kilobytes < weights if without_room == "weights" else weights < kilobytes < moments
-    goes_on = command(data_dir, tmp_path / "run", flags)
-    process = start(["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *goes_on])
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1, output
-    assert re.search(r"bosrow train: \S*/ckpt_periodic_step0000004 cannot be written .*File too large.*$", output)
-    assert "Traceback" not in output
+    with largest_file(kilobytes << 10):
+        assert train_here(data_dir, tmp_path / "run", flags) == 1
+    told = r"bosrow train: \S*/ckpt_periodic_step0000004 cannot be written .*File too large.*$"
+    assert re.search(told, capsys.readouterr().err)
     assert checkpoint_names(tmp_path / "run") == ["ckpt_periodic_step0000002", "ckpt_periodic_step0000003"]
     assert not list((tmp_path / "run").glob(".unfinished_*"))
-    assert "going on from" in run(goes_on)
+    assert train_here(data_dir, tmp_path / "run", flags) == 0
+    assert "going on from" in capsys.readouterr().out
     assert_same_run(tmp_path / "whole", tmp_path / "run", "ckpt_final_step0000006")
 
 

@@ -3,14 +3,14 @@
 import shutil
 
 import pytest
-from running import command, losses, rows_by_step, run, scalars, train_here
+from running import command, losses, rows_by_step, run_ranks, scalars, train_here
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_on_two_ranks_the_losses_are_the_same(data_dir, tmp_path):
     flags = "--max_train_steps 4 --eval_every 2 --save_every 4 --sample_every 2 --n_layer 1"
     train_here(data_dir, tmp_path / "eager", flags)
-    run(command(data_dir, tmp_path / "compiled", f"{flags} --compile", ranks=2))
+    run_ranks(command(data_dir, tmp_path / "compiled", f"{flags} --compile"), 2)
     assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "eager"), abs=1e-4)
     for one, other in zip(*(scalars(tmp_path / name, "val_loss") for name in ("eager", "compiled")), strict=True):
         assert other["val_loss"] == pytest.approx(one["val_loss"], abs=1e-4)

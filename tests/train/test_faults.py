@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import before_call, command, losses, run, scalars, start, train_here, wait_for_step
+from running import before_call, command, losses, run, run_ranks, scalars, start, train_here, wait_for_step
 from synthetic import write_data_set
 
 from bosrow.model.gpt2 import GPT2
@@ -20,8 +20,8 @@ FAULTY = Path(__file__).parents[1] / "support" / "faulty_rank.py"
 
 def test_a_loss_that_is_not_finite_on_one_rank_changes_no_weight_on_any(data_dir, tmp_path):
     flags = "--max_train_steps 9 --save_every 3 --eval_every 9"
-    line = command(data_dir, tmp_path, flags, ranks=2, program=FAULTY)
-    output = run(line, os.environ | {"FAULT": "nan:1:4:2"})
+    line = command(data_dir, tmp_path, flags, program=FAULTY)
+    output = run_ranks(line, 2, os.environ | {"FAULT": "nan:1:4:2"})
     assert "warning: step 4: loss nan" in output
     assert "no weight was changed (2 of at most 10 such steps)" in output
     lines = scalars(tmp_path, "scalars")

@@ -177,8 +177,7 @@ def test_a_program_that_ends_while_batches_are_read_ends_and_leaves_nothing_behi
     assert ("in the loop of the user" in done.stderr) if fails else (done.stdout == "processes 0\n"), done.stderr
 
 
-@pytest.mark.parametrize("ranks", [0, 2])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "ranks"), [(signal.SIGKILL, 0), (signal.SIGTERM, 0), (signal.SIGKILL, 2)])
 def test_a_run_with_workers_that_is_ended_leaves_no_process_behind(data_dir, tmp_path, number, ranks):
     flags = "--max_train_steps 100000 --num_workers 2 --eval_every 0 --save_every 0 --sample_every 0"
     process = start(command(data_dir, tmp_path / "run", flags, ranks=ranks))

@@ -2,11 +2,10 @@
 
 import os
 import pty
-import subprocess
-import sys
 
 import pytest
-from running import QUIET, arguments
+from forked import Forked
+from running import QUIET, command
 
 from bosrow.train.progress import TrainingProgress, duration
 
@@ -49,9 +48,7 @@ def test_on_a_terminal_one_line_is_rewritten_and_notes_stay_above_it(data_dir, t
     outside, inside = pty.openpty()
     flags = f"--max_train_steps 30 {QUIET} --save_every 30"
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bosrow", *arguments(data_dir, tmp_path / "run", flags)]
-    process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=environment)
-    os.close(inside)
+    process = Forked(command(data_dir, tmp_path / "run", flags), environment, output=os.ttyname(inside))
     seen = b""
     while True:
         try:
@@ -60,6 +57,8 @@ def test_on_a_terminal_one_line_is_rewritten_and_notes_stay_above_it(data_dir, t
             break
         if not part:
             break
+        if not seen:
+            os.close(inside)  # the run has it open now
         seen += part
     os.close(outside)
     assert process.wait(timeout=60) == 0, seen

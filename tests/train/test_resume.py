@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,10 @@ from running import (
     read_lines,
     rows_by_step,
     run,
+    run_ranks,
     scalars,
     start,
+    start_ranks,
     stop,
     train_here,
     wait_for_step,
@@ -43,7 +44,6 @@ def test_killed_at_many_file_operations_a_run_is_bit_for_bit_the_undisturbed_one
     flags = f"--max_train_steps {steps} --save_every 1 --eval_every 20 --exposure_every 1 --keep_checkpoints 2"
     train_here(data_dir, tmp_path / "whole", flags)
     program = [
-        sys.executable,
         str(SUPPORT / "kill_points.py"),
         str(data_dir),
         str(tmp_path / "killed"),
@@ -90,7 +90,7 @@ def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_
         exposures = read_lines(tmp_path / "stopped" / "exposures" / f"exposures_rank{rank:04d}.jsonl")
         assert [line["step"] for line in exposures] == list(range(1, step + 1)), output
     assert step < 20
-    assert "going on from" in run(command(data_dir, tmp_path / "stopped", two_ranks.flags, ranks=2))
+    assert "going on from" in run_ranks(command(data_dir, tmp_path / "stopped", two_ranks.flags), 2)
     assert scalars(two_ranks.run_dir) == scalars(tmp_path / "stopped")
     assert rows_by_step(two_ranks.run_dir) == rows_by_step(tmp_path / "stopped")
 
@@ -175,14 +175,14 @@ def test_stopped_again_and_again_before_a_step_is_through_a_run_keeps_its_checkp
 
 def test_a_signal_to_one_rank_breaks_off_the_step_or_validation_of_all(data_dir, two_ranks, tmp_path):
     """Each rank has four micro batches a step; a signal comes in the second of step 1, and of the validation."""
-    line = command(data_dir, tmp_path, two_ranks.flags, ranks=2, program=FAULTY)
     for call, step in ((2, 0), (10 * 4 + 2, 10)):
-        process = start([word for word in line if "max-restarts" not in word], os.environ | {"FAULT": f"stop:1:{call}"})
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 1, output  # torchrun's own, whatever its ranks end with
-        assert output.count(f"stopped after step {step}; the same command goes on from there") == 2
+        line = command(data_dir, tmp_path, two_ranks.flags, program=FAULTY)
+        for process in start_ranks(line, 2, os.environ | {"FAULT": f"stop:1:{call}"}):
+            output, _ = process.communicate(timeout=120)
+            assert process.returncode == 75, output
+            assert f"stopped after step {step}; the same command goes on from there" in output
         assert checkpoint_names(tmp_path)[-1] == f"ckpt_periodic_step{step:07d}"
-    run(command(data_dir, tmp_path, two_ranks.flags, ranks=2))
+    run_ranks(command(data_dir, tmp_path, two_ranks.flags), 2)
     assert scalars(tmp_path) == scalars(two_ranks.run_dir)
 
 
@@ -292,8 +292,8 @@ def test_nothing_draws_from_global_random_generators_while_training(data_dir, tm
 @pytest.mark.parametrize(
     "changes",
     [
-        ((0, 40), (2, 80), (0, None)),  # ranks (0: without torchrun), and the step after which they are told to leave
-        pytest.param(((0, 30), (2, 70), (4, 110), (2, None)), marks=pytest.mark.soak),
+        ((1, 40), (2, 80), (1, None)),  # ranks, and the step after which they are told to leave
+        pytest.param(((1, 30), (2, 70), (4, 110), (2, None)), marks=pytest.mark.soak),
     ],
 )
 def test_ranks_may_change_at_every_resume(data_dir, tmp_path, changes):
@@ -303,16 +303,17 @@ def test_ranks_may_change_at_every_resume(data_dir, tmp_path, changes):
     train_here(data_dir, tmp_path / "whole", flags)
     elastic = tmp_path / "elastic"
     for ranks, until in changes:
-        if until is None and not ranks:
+        if until is None and ranks == 1:
             assert train_here(data_dir, elastic, flags) == 0
             continue
-        process = start(command(data_dir, elastic, flags, ranks=ranks))
+        processes = start_ranks(command(data_dir, elastic, flags), ranks)
         if until is not None:
-            wait_for_step(elastic, until, process)
-            process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=120)
+            wait_for_step(elastic, until, processes[0])
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+        output = "".join(process.communicate(timeout=120)[0] for process in processes)
         assert max(line["step"] for line in scalars(elastic)) >= (until or 160), output
-    assert {line["world_size"] for line in scalars(elastic)} == {max(ranks, 1) for ranks, _ in changes}
+    assert {line["world_size"] for line in scalars(elastic)} == {ranks for ranks, _ in changes}
     seen = rows_by_step(elastic)
     assert seen == rows_by_step(tmp_path / "whole")
     own = read_lines(elastic / "exposures" / "exposures_rank0000.jsonl")

@@ -1,0 +1,102 @@
+"""Programs of Python that start at once: forked from a server that has imported torch, which takes seconds.
+
+They are processes like any other: of a session, an environment and an output of their own, to be signalled and killed.
+The server is that of multiprocessing; each process of pytest has one, which ends with it.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["forked_imports"])
+
+
+class Forked:
+    """A started program, with the methods of Popen that tests use."""
+
+    def __init__(
+        self,
+        arguments: Sequence[object],
+        environment: Mapping[str, str] = os.environ,
+        output: str | Path | None = None,
+        errors: str | Path | None = None,
+    ) -> None:
+        """Start `python ARGUMENTS...`, where the first ones are "-m" and a module, or a file.
+
+        Standard output and errors go into one file, or to these paths, which may be pipes or terminals.
+        """
+        self.output = Path(output or _new_file())
+        words = [str(argument) for argument in arguments]
+        paths = (str(self.output), str(errors or self.output))
+        self._process = _context.Process(target=_run, args=(words, dict(environment), *paths))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid or 0
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status; minus the signal that ended it; None while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """The exit status if it has ended."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, once it has ended. Raises TimeoutExpired, with what it has said."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a forked program", timeout or 0.0, self.output.read_bytes())
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """What it said, once it has ended."""
+        self.wait(timeout)
+        said = self.output.read_text()
+        self.output.unlink()
+        return said, None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to this process alone."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _new_file() -> str:
+    descriptor, path = tempfile.mkstemp(prefix="bosrow-output-")
+    os.close(descriptor)
+    return path
+
+
+def _run(arguments: list[str], environment: dict[str, str], output: str, errors: str) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    for path, number in ((output, 1), (errors, 2)):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
