@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,12 +19,12 @@ from bosrow.errors import DataSetError
 from bosrow.files import MAX_JSON_BYTES, read_untrusted, replace_file
 from bosrow.packing.table import LOSSLESS, POLICIES
 from bosrow.strict_json import Count, Invalid, Sha256, parse_json, typed
+from bosrow.tokenizers.token_ids import MAX_VOCABULARY, TokenDtype, token_dtype
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 META = "meta.json"
 SCHEMA = 1
 SPLITS = ("train", "val")
-TOKEN_BYTES = 2  # uint16, little-endian
 SHARD_NAME = re.compile(r"(train|val)_\d{6}\.bin")
 PROVENANCE_NAME = re.compile(r"(documents_\d{6}|(train|val)_(\d{6}|tail))\.parquet")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character: JSON can hold it, no file and no terminal
@@ -34,7 +34,7 @@ MAX_META_BYTES = 256 << 20  # some 600,000 shards, or 2 million source files
 
 
 class ShardInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One shard file: `rows` rows of `row_tokens` uint16 tokens, without a header."""
+    """One shard file: `rows` rows of `row_tokens` tokens, without a header."""
 
     name: str
     split: Annotated[str, Meta(pattern=r"\A(train|val)\Z")]
@@ -88,7 +88,8 @@ class MetaFields(msgspec.Struct, frozen=True, kw_only=True):
 
     seq_len: Annotated[int, Meta(ge=1, le=1 << 24)]
     row_tokens: int
-    vocab_size: Annotated[int, Meta(ge=1, le=1 << 16)]
+    vocab_size: Annotated[int, Meta(ge=1, le=MAX_VOCABULARY)]
+    dtype: Literal["uint16", "uint32"]
     bos_token_id: Count
     bosrow: OwnFields
 
@@ -108,6 +109,11 @@ class Manifest:
     tokenizer: TokenizerInfo
     ledger: dict[str, dict[str, Any]]
     meta: dict[str, Any]
+
+    @property
+    def dtype(self) -> TokenDtype:
+        """What a token is on disk: little-endian uint16 or uint32."""
+        return token_dtype(self.vocab_size)
 
     def shards_of(self, split: str) -> list[ShardInfo]:
         """The shards of one split, in order of their rows."""
@@ -251,11 +257,14 @@ def _manifest(fields: MetaFields, meta: dict[str, Any]) -> Manifest:
         raise Invalid(f"row_tokens is {fields.row_tokens}, required is seq_len + 1, {fields.seq_len + 1}")
     if fields.bos_token_id >= fields.vocab_size:
         raise Invalid(f"bos_token_id is {fields.bos_token_id}, required is less than vocab_size, {fields.vocab_size}")
+    dtype = token_dtype(fields.vocab_size)
+    if fields.dtype != dtype.name:
+        raise Invalid(f"dtype is {fields.dtype}, a vocabulary of {fields.vocab_size:,} takes {dtype.name}")
     if own.policy not in POLICIES:
         raise Invalid(f"policy is {own.policy[:80]!r}, required is one of {', '.join(POLICIES)}")
     for shard in own.shards:
         _check_name(shard.name, SHARD_NAME)
-        size = shard.rows * fields.row_tokens * TOKEN_BYTES
+        size = shard.rows * fields.row_tokens * dtype.itemsize
         if not shard.name.startswith(shard.split):
             raise Invalid(f"shard {shard.name} is said to belong to split {shard.split!r}")
         if shard.bytes != size:

@@ -7,7 +7,7 @@ without pyarrow's own conversions, which import pandas or pyarrow.compute; eithe
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bosrow.dataset.manifest import ProvenanceInfo
-from bosrow.dataset.provenance_layout import DOCUMENTS, FOLDER, MAY_BE_NULL, PIECES, TAIL, PieceColumns
+from bosrow.dataset.manifest import Manifest
+from bosrow.dataset.provenance_layout import FOLDER, MAY_BE_NULL, PieceColumns, schema_of
 from bosrow.errors import DataSetError, MachineError
 
 
 class ProvenanceFiles:
     """The files of a provenance, by the names that meta.json gives them."""
 
-    def __init__(self, data_dir: Path, infos: Iterable[ProvenanceInfo]) -> None:
+    def __init__(self, data_dir: Path, manifest: Manifest) -> None:
         self.data_dir = data_dir
-        self._lines = {info.name: info.rows for info in infos}
+        self._manifest = manifest
+        self._lines = {info.name: info.rows for info in manifest.provenance}
 
     @property
     def names(self) -> Collection[str]:
@@ -42,13 +43,14 @@ class ProvenanceFiles:
         """A file, open. Raises DataSetError where meta.json names none so, or the file is not as it says."""
         if name not in self._lines:
             raise DataSetError(f"{self.data_dir} lacks {FOLDER}/{name}; the data set is damaged")
-        return ProvenanceFile(self.data_dir / FOLDER / name, self._lines[name])
+        columns = schema_of(name, self._manifest.row_tokens, self._manifest.dtype)
+        return ProvenanceFile(self.data_dir / FOLDER / name, self._lines[name], columns)
 
 
 class ProvenanceFile:
-    """One file of a provenance, which meta.json says has `lines` lines. Raises DataSetError where it does not fit."""
+    """One file of a provenance, with `lines` lines (as meta.json says) of `columns`; else DataSetError."""
 
-    def __init__(self, path: Path, lines: int) -> None:
+    def __init__(self, path: Path, lines: int, columns: pa.Schema) -> None:
         self.path = path
         with self._readable():
             # As bytes: pyarrow takes text with a colon for a URI, and refuses a name that is not UTF-8.
@@ -56,6 +58,7 @@ class ProvenanceFile:
             found, self._schema = self._file.metadata.num_rows, self._file.schema_arrow
         if found != lines:
             raise DataSetError(f"{path} has {found:,} lines, meta.json says {lines:,}; the data set is damaged")
+        self._required = columns.append(pa.field("id", pa.string())) if self.has_ids else columns
         self._check_types()
 
     def _check_types(self) -> None:
@@ -71,15 +74,9 @@ class ProvenanceFile:
                 raise DataSetError(f"{self.path}: {field.name} is {found}, {field.type} was required")
 
     @property
-    def _required(self) -> pa.Schema:
-        if self.path.name.startswith("documents_"):
-            return DOCUMENTS.append(pa.field("id", pa.string())) if self.has_ids else DOCUMENTS
-        return TAIL if self.path.name.endswith("_tail.parquet") else PIECES
-
-    @property
     def has_ids(self) -> bool:
         """Whether it is of documents whose ids were kept (--id_field)."""
-        return "id" in self._schema.names
+        return self.path.name.startswith("documents_") and "id" in self._schema.names
 
     def tables(
         self, columns: list[str] | None = None, only: tuple[str, Collection[int]] | None = None

@@ -160,8 +160,8 @@ def _shard_damage(
 ) -> list[str]:
     found: list[str] = []
     digest = hashlib.sha256()
-    rows = mapped(data_dir / shard.name).view("<u2").reshape(shard.rows, manifest.row_tokens)
-    step = max(1, BLOCK_BYTES // (2 * manifest.row_tokens))
+    rows = mapped(data_dir / shard.name).view(manifest.dtype).reshape(shard.rows, manifest.row_tokens)
+    step = max(1, BLOCK_BYTES // (rows.itemsize * manifest.row_tokens))
     for start in range(0, shard.rows, step):
         block = np.array(rows[start : start + step])
         hashed = hasher.submit(digest.update, block.data)  # lets go of the GIL, as numpy does below

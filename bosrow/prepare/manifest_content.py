@@ -55,7 +55,7 @@ def describe(
         "tokenizer": tokenizer.name,
         "use_fast": True,
         "vocab_size": tokenizer.vocab_size,
-        "dtype": "uint16",
+        "dtype": tokenizer.dtype.name,
         "format": "stream_rows" if options.policy == "stream" else "bos_row_packed_bestfit",
         "seq_len": options.seq_len,
         "row_tokens": options.row_tokens,

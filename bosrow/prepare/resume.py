@@ -5,9 +5,9 @@ touched. Any other error is a defect of bosrow and is told as one.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 
 from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.state_file import STATE, State
@@ -22,9 +22,7 @@ from bosrow.prepare.same_run import check_same, upgraded_identity, with_recorded
 from bosrow.sources.source import HubSource, upgraded_source
 from bosrow.sources.unit import Position
 from bosrow.strict_json import Invalid, typed
-
-if TYPE_CHECKING:
-    import numpy as np
+from bosrow.tokenizers.token_ids import TokenArray
 
 
 def parse_state(options: PrepareOptions, saved: State) -> RunState:
@@ -62,7 +60,7 @@ def source_on_hub(folder: Path, state: RunState, options: PrepareOptions) -> Hub
     return source
 
 
-def resume(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
+def resume(run: Run, state: RunState, tokens: bytes) -> None:
     """Make the new `run` go on from `state`, of the same options, source and tokenizer; else DataSetError."""
     folder = run.options.out_dir
     now = identity(run.options, run.source, run.tokenizer)
@@ -79,7 +77,7 @@ def _damaged(folder: Path, error: Exception) -> DataSetError:
     return DataSetError(f"{folder / STATE} is damaged or was edited ({error}); --fresh starts over")
 
 
-def _take_over(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
+def _take_over(run: Run, state: RunState, tokens: bytes) -> None:
     run.position, run.taken, run.share = Position(*state.position), state.taken, state.share
     run.documents, run.empty_texts = state.documents, state.empty_texts
     run.text_bytes, run.seconds = state.text_bytes, state.seconds
@@ -88,9 +86,13 @@ def _take_over(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> N
     run.ledgers["val"].replace_by(Ledger.of(state.ledgers.val))
     if state.packers.keys() != run.packers.keys():
         raise Invalid(f"it has packers of {', '.join(state.packers)}, not of {', '.join(run.packers)}")
+    dtype = run.tokenizer.dtype
+    if len(tokens) % dtype.itemsize:
+        raise Invalid(f"its {len(tokens)} bytes of tokens are no whole number of {dtype.name}")
+    held: TokenArray = np.frombuffer(tokens, dtype)
     for split, packer in run.packers.items():
-        tokens = packer.restore(state.packers[split], tokens)
-    if len(tokens):
+        held = packer.restore(state.packers[split], held)
+    if len(held):
         raise Invalid("it holds tokens of no document")
     if (run.document_log is None) != (state.document_log is None):
         raise Invalid("it has a log of documents, or lacks one, against --no_provenance")

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.manifest import SPLITS, read_manifest, write_manifest
@@ -81,9 +80,10 @@ class Run:
                 options.out_dir,
                 options.row_tokens,
                 options.rows_per_shard,
+                self.tokenizer.dtype,
                 split_of=lambda shard: "val" if shard < val_shards else home,
             )
-            pieces = None if options.no_provenance else PieceLog(options.out_dir)
+            pieces = None if options.no_provenance else PieceLog(options.out_dir, options.row_tokens)
             ledgers = {home: self.ledgers[home]} if options.packer_per_split else self.ledgers
             return Packer(policy, writer, pieces, ledgers, home, self.tokenizer.bos_token_id)
 
@@ -168,7 +168,7 @@ class Run:
             self.position, self.taken = unit.next, 0
             self.share = unit.share
             return
-        by_hash = not self.options.val_by_shards
+        by_hash, dtype = not self.options.val_by_shards, self.tokenizer.dtype
         for document in batch.documents:
             if self._enough():
                 return
@@ -176,7 +176,8 @@ class Run:
                 self._drop(document)
             else:
                 split = "val" if document.in_val else "train"
-                self.packers[split].add(self.documents, np.frombuffer(document.tokens, np.uint16), document.length)
+                tokens = np.frombuffer(document.tokens, dtype)
+                self.packers[split].add(self.documents, tokens, document.length)
                 if self.document_log:
                     place = (document.file, document.row)
                     self.document_log.add(place, document.length, split if by_hash else None, document.id)
@@ -204,7 +205,7 @@ class Run:
         """Make everything so far durable and record where it stands."""
         self.hold.check()
         states: dict[str, PackerState] = {}
-        tokens: list[npt.NDArray[np.uint16]] = []
+        tokens: list[memoryview] = []
         self.check_ledgers()
         for split, packer in self.packers.items():
             states[split], held = packer.state()

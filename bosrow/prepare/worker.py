@@ -6,7 +6,6 @@ not reach it. A worker either tokenizes units or, as the one reader, says what t
 """
 
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -17,14 +16,12 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from bosrow.errors import BosrowError, DataSetError, MachineError, SourceError
 from bosrow.sources.reading import documents_of, units_of
 from bosrow.sources.source import Source
 from bosrow.sources.unit import BadRow, Document, Position, Unit
 from bosrow.tokenizers.by_name import open_tokenizer
+from bosrow.tokenizers.token_ids import TokenArray
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 BATCH_BYTES = 1 << 18  # of tokens; below about half of this the cost of a message shows
@@ -48,7 +45,7 @@ class Task:
 
 
 class TokenizedDocument(NamedTuple):
-    """A document as the packer takes it. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`."""
+    """A document as the packer takes it. `tokens` is [BOS] + ids as rows hold them, cut to the task's `kept_tokens`."""
 
     file: int
     row: int
@@ -69,11 +66,14 @@ class Batch(NamedTuple):
     memory_bytes: int
 
 
-def is_val(ids: list[npt.NDArray[np.uint16]], fraction: float) -> bool:
-    """Whether a document belongs to val: a keyed hash of its ids (BOS left out), so equal texts stay together."""
+def is_val(ids: list[TokenArray], fraction: float) -> bool:
+    """Whether a document belongs to val: a keyed hash of its ids (BOS left out), so equal texts stay together.
+
+    What is hashed are the bytes of the ids as rows hold them, uint16 or uint32.
+    """
     digest = blake2b(digest_size=8, key=VAL_HASH_KEY)
     for stretch in ids:
-        digest.update(stretch.astype("<u2", copy=False).data)
+        digest.update(stretch.data)
     return int.from_bytes(digest.digest(), "big") < fraction * 2.0**64
 
 
@@ -117,9 +117,9 @@ def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> Tokenized
     if not task.keeps_split:
         in_val = task.val_fraction > 0 and is_val(ids, task.val_fraction)
     kept = [stretch[: task.kept_tokens].data for stretch in ids] if task.kept_tokens else ids
-    tokens = b"".join((tokenizer.bos_token_id.to_bytes(2, sys.byteorder), *kept))
+    tokens = b"".join((tokenizer.bos_token_id.to_bytes(tokenizer.dtype.itemsize, "little"), *kept))
     if task.kept_tokens:
-        tokens = tokens[: 2 * task.kept_tokens]
+        tokens = tokens[: tokenizer.dtype.itemsize * task.kept_tokens]
     text_bytes = 0 if ids is text else len(text)
     return TokenizedDocument(file, row, text_bytes, tokens, 1 + sum(map(len, ids)), in_val, name)
 

@@ -13,7 +13,7 @@ def open_tokenizer(name: str, bos_token_id: int | None = None, engine: str = Gpt
     """The tokenizer that --tokenizer names: gpt2 (by `engine`), a `tokenizer.json`, or a folder with one.
 
     Without `bos_token_id` its BOS is what the files beside it say, else its only special token. Raises OptionError
-    where there is no tokenizer, where it has no BOS, or where its vocabulary does not fit 16 bits.
+    where there is no tokenizer, where it has no BOS, or where an id takes more than 31 bits.
     """
     if name == Gpt2Tokenizer.name:
         return load_tokenizer() if engine == Gpt2Tokenizer.engine else GigatokenGpt2Tokenizer()

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from bosrow.errors import BosrowError
 from bosrow.tokenizers.gpt2_chunks import text_chunks
+from bosrow.tokenizers.token_ids import token_dtype
 from bosrow.tokenizers.tokenizer import utf8, version_of
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Gpt2Tokenizer:
     name = location = "gpt2"
     engine = "tiktoken"
     vocab_size = 50257
+    dtype = token_dtype(vocab_size)
     bos_token_id = END_OF_TEXT
     eos_token_id = END_OF_TEXT
     vocabulary_sha256 = VOCABULARY_SHA256

@@ -1,8 +1,8 @@
 """A Hugging Face `tokenizer.json` as tokenizer, read by the package `tokenizers`.
 
-Promise: only a vocabulary that fits 16 bits is taken; no text can produce the BOS id; nothing is executed and
-nothing is fetched. Cost: a core makes about a million tokens a second. A document is encoded whole, so it takes
-memory by its length: where its text might be cut without changing ids is not known.
+Promise: no text can produce the BOS id; nothing is executed and nothing is fetched. Cost: a core makes about a
+million tokens a second. A document is encoded whole, so it takes memory by its length: where its text might be cut
+without changing ids is not known.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from bosrow.errors import DataSetError, OptionError, SourceError, UserError, first_line
 from bosrow.files import read_untrusted
 from bosrow.strict_json import parse_json
+from bosrow.tokenizers.token_ids import MAX_VOCABULARY, TokenArray, token_dtype
 from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, utf8, version_of
 
-MAX_VOCABULARY = 1 << 16
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")  # where a folder names its special tokens
 
 
@@ -35,7 +35,10 @@ class HuggingFaceTokenizer:
         self.bos_token_id = self.eos_token_id = bos_token_id
         self.vocab_size: int = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
         if self.vocab_size > MAX_VOCABULARY:
-            raise OptionError(f"{path} has ids up to {self.vocab_size - 1:,}; rows hold 16 bits, so 65,535 at most")
+            raise OptionError(
+                f"{path} has ids up to {self.vocab_size - 1:,}; {MAX_VOCABULARY - 1:,} at most is possible"
+            )
+        self.dtype = token_dtype(self.vocab_size)
         bos = self._tokenizer.id_to_token(bos_token_id)
         if bos is None:
             raise OptionError(f"{path} has no token {bos_token_id}, which is said to be its BOS")
@@ -46,8 +49,8 @@ class HuggingFaceTokenizer:
         """The installed version of tokenizers."""
         return version_of(self.engine)
 
-    def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
-        """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS.
+    def encode(self, text: str | bytes | memoryview) -> TokenArray:
+        """Ids of `text` (a str, or UTF-8), shape (tokens,), of `dtype`, without BOS.
 
         Raises UnicodeDecodeError for bytes that are not UTF-8, SourceError for a text that the tokenizer cannot take
         or to whose ids BOS belongs.
@@ -60,7 +63,7 @@ class HuggingFaceTokenizer:
                 f"{TOKENIZER_FILE} has no ids for a text ({first_line(error)}); give one that takes every text: "
                 "a byte-level one, or one whose vocabulary holds its unknown token (unk_token)"
             ) from None
-        ids = np.array(found.ids, np.uint16)
+        ids = np.array(found.ids, self.dtype)
         if self.bos_token_id in ids:
             raise SourceError(
                 f"{TOKENIZER_FILE} gives its BOS ({self.bos_token_id}) for ordinary text, so rows could not be told "

@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
-import numpy as np
 import numpy.typing as npt
+
+from bosrow.tokenizers.token_ids import TokenArray, TokenDtype
 
 TOKENIZER_FILE = "tokenizer.json"  # of Hugging Face; what a data set calls its own
 
@@ -15,6 +16,7 @@ class Tokenizer(Protocol):
     location: str  # what another process opens it by
     engine: str
     vocab_size: int
+    dtype: TokenDtype  # of ids: `token_dtype(vocab_size)`
     bos_token_id: int
     eos_token_id: int
     vocabulary_sha256: str
@@ -23,8 +25,8 @@ class Tokenizer(Protocol):
     def engine_version(self) -> str:
         """The version of the library that does the work."""
 
-    def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
-        """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS."""
+    def encode(self, text: str | bytes | memoryview) -> TokenArray:
+        """Ids of `text` (a str, or UTF-8), shape (tokens,), of `dtype`, without BOS."""
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of `ids`."""

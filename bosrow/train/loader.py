@@ -1,7 +1,7 @@
 """Batches of rows as tensors, for bosrow's trainer and for anyone else's.
 
 Promise: the order of bosrow.dataset.order, resumable at any batch and the same for every world size; all ranks get the
-same number of batches; each row is turned from uint16 to int64 once; the next batches are read while the model works,
+same number of batches; each row is turned into int64 once; the next batches are read while the model works,
 by threads: there is no worker process that could outlive its parent or keep it from ending. Cost: two batches of
 memory, and a thread that sleeps most of the time.
 """

@@ -38,7 +38,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 # The flags after the corpus, and what the message must say: what was found, and what to do.
 OPTIONS = {
     "a row length of 0": (["--seq_len", 0], ["--seq_len is 0", "at least 1"]),
-    "a row length that provenance cannot count": (["--seq_len", 70_000], ["--seq_len is 70000", "at most 65534"]),
+    "a row beyond all use": (["--seq_len", (1 << 20) + 1], ["--seq_len is 1048577", "at most 1048576"]),
     "a buffer of no documents": (["--buffer_docs", 0], ["--buffer_docs is 0"]),
     "an endless time between checkpoints": (["--checkpoint_seconds", "nan"], ["--checkpoint_seconds is nan", "finite"]),
     "a slice of a split": (["--split", "train[:1%]"], ["train[:1%]", "--max_docs"]),

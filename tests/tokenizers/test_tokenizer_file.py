@@ -96,13 +96,21 @@ def test_what_is_no_tokenizer_is_refused(tmp_path):
         open_tokenizer("bert")
 
 
-def test_a_vocabulary_beyond_16_bits_is_refused(tmp_path):
-    words = {f"word{number}": number for number in range(70_000)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0"))
+@pytest.mark.parametrize(("words", "dtype"), [(65_535, "uint16"), (65_536, "uint32")])
+def test_ids_take_32_bits_where_an_added_token_is_above_65535(tmp_path, words, dtype):
+    vocabulary = {f"word{number}": number for number in range(words)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="word0"))
     tokenizer.add_special_tokens([BOS])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(OptionError, match="65,535 at most"):
-        open_tokenizer(str(tmp_path))
+    found = open_tokenizer(str(tmp_path))
+    assert (found.vocab_size, found.dtype, found.encode("word7").dtype) == (words + 1, dtype, dtype)
+
+
+def test_a_vocabulary_beyond_31_bits_is_refused(tmp_path):
+    words = {"word0": 0, "word1": 1 << 31}
+    tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(OptionError, match="up to 2,147,483,648; 2,147,483,647 at most"):
+        open_tokenizer(str(tmp_path), bos_token_id=0)
 
 
 def test_a_data_set_carries_its_tokenizer_and_goes_on_without_the_original(corpus, tokenizer_json, tmp_path):
