@@ -24,6 +24,7 @@ from bosrow.prepare.summary import print_summary
 from bosrow.signals import Stopped, caught_signals
 from bosrow.sources.find import find_source
 from bosrow.sources.source import Source
+from bosrow.sources.token_files import check_tokenizer
 from bosrow.strict_json import Invalid
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
@@ -43,6 +44,7 @@ def prepare(options: PrepareOptions) -> None:
                 source = None if begun and not options.data_files and options.dataset else find_source(options)
                 if source is not None:
                     check_not_inside(folder, source)
+                    check_tokenizer(source, tokenizer)
                 make_folder(folder)
                 hold = stack.enter_context(folder_lock(folder))
             if options.fresh:
