@@ -12,7 +12,7 @@ from bosrow.sources.source_options import SourceOptions
 
 SHARD_TOKENS = 100_000_000  # the usual shard of llm.c's recipes; --shard_rows 0 means as many rows as this holds
 DEFAULT_VAL_FRACTION = 0.005
-MAX_SEQ_LEN = 1 << 20
+MAX_SEQ_LEN = 1 << 20  # beyond any use; the sets of bits in which policies search grow with it
 
 
 def _cores() -> int:
