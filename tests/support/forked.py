@@ -94,6 +94,7 @@ def _run(arguments: list[str], environment: dict[str, str], output: str, errors:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
         os.dup2(descriptor, number)
         os.close(descriptor)
+    sys.stderr.reconfigure(line_buffering=True)  # as in any interpreter, but not in the server's
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
