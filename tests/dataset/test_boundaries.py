@@ -52,7 +52,7 @@ LENGTHS = st.lists(st.integers(1, 14), min_size=1, max_size=14).filter(lambda le
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(lengths=LENGTHS, row_tokens=st.integers(2, 6), shard_rows=st.integers(1, 3), row_group=st.integers(1, 4))
 @example(lengths=[5, 6], row_tokens=5, shard_rows=1, row_group=4)  # document 0 ends with the first shard
 @example(lengths=[9, 1, 1, 9], row_tokens=5, shard_rows=2, row_group=4)

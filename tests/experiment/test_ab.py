@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -110,7 +109,7 @@ def test_an_experiment_killed_again_and_again_goes_on_to_the_same_result(finishe
         while not (tmp_path / "out" / until).exists():
             assert process.poll() is None
             time.sleep(0.001)
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill_group()
         process.wait()
     assert not (tmp_path / "out" / "report").exists()
     assert main(["ab", str(path)]) == 0

@@ -15,7 +15,6 @@ from bosrow.errors import DataSetError, UserError
 from bosrow.prepare import run as run_module
 from bosrow.prepare.command import prepare
 from bosrow.prepare.prepare_options import FREE, PrepareOptions
-from bosrow.sources.source import Source
 from bosrow.tokenizers.gpt2 import Gpt2Tokenizer
 
 # Another value for every option that changes bytes, and what else has to change with it.
@@ -150,11 +149,11 @@ def test_more_and_fewer_files_are_refused(begun, corpus, tmp_path):
 
 def test_another_revision_or_etag_is_told_from_the_first():
     from bosrow.prepare.same_run import check_same
-    from bosrow.sources.source import SourceFile
+    from bosrow.sources.source import HubSource, SourceFile
 
-    def source(revision: str, etag: str) -> Source:
+    def source(revision: str, etag: str) -> HubSource:
         file = SourceFile(path="a.parquet", name="a.parquet", size=9, mark=etag)
-        return Source(
+        return HubSource(
             format="parquet", files=(file,), text_field="text", id_field=None, dataset="some/one", revision=revision
         )
 

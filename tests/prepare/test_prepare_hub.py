@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import Forked
 from hub_server import TOKEN, Fault, Hub, Request
 
 from bosrow.dataset.state_file import read_state, write_state
@@ -62,6 +63,10 @@ def files() -> dict[str, bytes]:
 
 def bosrow(folder: Path, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir(parents=True, exist_ok=True)
+    if not environment:
+        process = Forked(["-m", "bosrow", *shlex.split(command)], folder=folder)
+        said = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(command, process.wait(), *said)
     return subprocess.run(
         [sys.executable, "-m", "bosrow", *shlex.split(command)],
         cwd=folder,
@@ -195,9 +200,14 @@ def test_a_network_that_stays_away_stops_the_run_and_the_same_command_goes_on(
     assert not (tmp_path / OUT / "meta.json").exists()
     hub.fault = lambda request: None
     state = read_state(tmp_path / OUT)
-    for edit in ({"dataset": None}, {"dataset": "someone/else"}, {"data_dir": "/etc"}):
-        source = state.value["source"] | edit
-        identity = state.value["identity"] | {"source": typed(source, Source).fingerprint}
+    other = state.value["source"] | {"dataset": "someone/else"}
+    sealed = {"source": typed(other, Source).fingerprint}
+    for edit, change in (
+        ({"dataset": None}, {}),
+        ({"dataset": "someone/else"}, sealed),
+        ({"kind": "data_set", "data_dir": "/etc"}, {}),
+    ):
+        source, identity = state.value["source"] | edit, state.value["identity"] | change
         write_state(tmp_path / OUT, state.value | {"source": source, "identity": identity}, [state.tokens])
         with pytest.raises(DataSetError, match=r"state.bin is damaged or was edited|with other options"):
             prepare(options)

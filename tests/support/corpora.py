@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
+from forked import Forked
 
 from bosrow.packing import table
 from bosrow.prepare.command import prepare
@@ -172,9 +173,13 @@ def digest(files: dict[str, bytes]) -> str:
 
 
 def bosrow(*arguments: str | Path, timeout: float = 120, **settings: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own."""
-    command = [sys.executable, "-m", "bosrow", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **settings)
+    """Run a command in a process of its own: a forked one, unless `settings` of subprocess ask for another."""
+    if settings:
+        command = [sys.executable, "-m", "bosrow", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **settings)
+    process = Forked(["-m", "bosrow", *arguments])
+    said = process.communicate(timeout)
+    return subprocess.CompletedProcess(arguments, process.wait(), *said)
 
 
 BAD_LINES = ('{"text": null, "id": "gone"}', '{"text": 7}', "no JSON", "[]")

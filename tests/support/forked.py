@@ -4,6 +4,7 @@ They are processes like any other: of a session, an environment and an output of
 The server is that of multiprocessing; each process of pytest has one, which ends with it.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -16,6 +17,8 @@ from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["forked_imports"])
+_said = tempfile.TemporaryDirectory(prefix="bosrow-said-")
+atexit.register(_said.cleanup)
 
 
 class Forked:
@@ -25,17 +28,18 @@ class Forked:
         self,
         arguments: Sequence[object],
         environment: Mapping[str, str] = os.environ,
+        folder: str | Path = ".",
         output: str | Path | None = None,
         errors: str | Path | None = None,
     ) -> None:
-        """Start `python ARGUMENTS...`, where the first ones are "-m" and a module, or a file.
+        """Start `python ARGUMENTS...` in `folder`; the first arguments are "-m" and a module, or a file.
 
-        Standard output and errors go into one file, or to these paths, which may be pipes or terminals.
+        Standard output and errors go into files, or to these paths, which may be one, and pipes or terminals.
         """
-        self.output = Path(output or _new_file())
+        self.output, self.errors = Path(output or new_file()), Path(errors or new_file())
         words = [str(argument) for argument in arguments]
-        paths = (str(self.output), str(errors or self.output))
-        self._process = _context.Process(target=_run, args=(words, dict(environment), *paths))
+        paths = (str(self.output), str(self.errors))
+        self._process = _context.Process(target=_run, args=(words, dict(environment), os.path.abspath(folder), *paths))
         self._process.start()
 
     @property
@@ -59,12 +63,10 @@ class Forked:
             raise subprocess.TimeoutExpired("a forked program", timeout or 0.0, self.output.read_bytes())
         return self._process.exitcode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
-        """What it said, once it has ended."""
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Its standard output and errors, once it has ended; the errors are empty where both are one."""
         self.wait(timeout)
-        said = self.output.read_text()
-        self.output.unlink()
-        return said, None
+        return self.output.read_text(), "" if self.errors == self.output else self.errors.read_text()
 
     def send_signal(self, number: int) -> None:
         """Send a signal to this process alone."""
@@ -79,15 +81,24 @@ class Forked:
         """SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
+    def kill_group(self) -> None:
+        """SIGKILL to this process and those that it has started."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has just been forked, or has ended
+            self.kill()
 
-def _new_file() -> str:
-    descriptor, path = tempfile.mkstemp(prefix="bosrow-output-")
+
+def new_file() -> str:
+    """An empty file for what a program says; it is removed with the tests' own folder."""
+    descriptor, path = tempfile.mkstemp(dir=_said.name)
     os.close(descriptor)
     return path
 
 
-def _run(arguments: list[str], environment: dict[str, str], output: str, errors: str) -> None:
+def _run(arguments: list[str], environment: dict[str, str], folder: str, output: str, errors: str) -> None:
     os.setsid()
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     for path, number in ((output, 1), (errors, 2)):

@@ -1,30 +1,25 @@
 """Preparations as processes of their own, to be killed at seeded random times; and what must be true afterwards."""
 
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import psutil
 from corpora import contents
+from forked import Forked
 
 HANG_SECONDS = 90  # after which a test says that a run hangs; how soon one leaves is no matter for a test
 
 
-def start(*arguments: str | Path, **settings: Any) -> subprocess.Popen[str]:
+def start(*arguments: str | Path) -> Forked:
     """Start `bosrow prepare` as the head of a process group of its own."""
-    command = [sys.executable, "-m", "bosrow", "prepare", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **settings
-    )
+    return Forked(["-m", "bosrow", "prepare", *arguments])
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def children(process: Forked) -> list[psutil.Process]:
     """The workers and the reader of a run, if it has any now."""
     try:
         return psutil.Process(process.pid).children(recursive=True)
@@ -32,7 +27,7 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-def wait_for_children(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
+def wait_for_children(process: Forked, count: int) -> list[psutil.Process]:
     """The children, once there are `count` of them."""
     give_up = time.monotonic() + HANG_SECONDS
     while len(found := children(process)) < count:
@@ -82,9 +77,7 @@ def kill_randomly(
     return done
 
 
-def _kill(
-    process: subprocess.Popen[str], target: str, source: random.Random, seconds: float, done: Counter[str]
-) -> bool:
+def _kill(process: Forked, target: str, source: random.Random, seconds: float, done: Counter[str]) -> bool:
     """Kill one of a run's processes at a random time; whether the run itself was killed."""
     try:
         process.wait(timeout=source.uniform(0.0, seconds))
@@ -97,7 +90,7 @@ def _kill(
             source.choice(alive).kill()
             done[target] += 1
         return False
-    os.kill(process.pid, signal.SIGKILL) if target == "parent" else os.killpg(process.pid, signal.SIGKILL)
+    process.kill() if target == "parent" else process.kill_group()
     done[target] += 1
     left = survivors(alive)
     assert left == [], f"{left} outlived their parent"

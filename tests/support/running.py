@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from forked import Forked
+from forked import Forked, new_file
 
 import bosrow.train
 from bosrow.cli import main
@@ -45,7 +45,8 @@ def command(data_dir: Path, run_dir: Path, flags: str, ranks: int = 0, program: 
 
 def start(arguments: list[str], environment: Mapping[str, str] = os.environ) -> Forked:
     """Start a command with one thread a process; its output is read together at the end."""
-    return Forked(arguments, {**environment, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"})
+    said = new_file()
+    return Forked(arguments, {**environment, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}, output=said, errors=said)
 
 
 def run(arguments: list[str], environment: Mapping[str, str] = os.environ) -> str:

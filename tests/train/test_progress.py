@@ -48,7 +48,9 @@ def test_on_a_terminal_one_line_is_rewritten_and_notes_stay_above_it(data_dir, t
     outside, inside = pty.openpty()
     flags = f"--max_train_steps 30 {QUIET} --save_every 30"
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    process = Forked(command(data_dir, tmp_path / "run", flags), environment, output=os.ttyname(inside))
+    process = Forked(
+        command(data_dir, tmp_path / "run", flags), environment, output=os.ttyname(inside), errors=os.ttyname(inside)
+    )
     seen = b""
     while True:
         try:

@@ -35,7 +35,7 @@ def test_a_run_whose_reader_leaves_goes_on_to_its_end(data_dir, tmp_path, pipe, 
 
 def test_a_stop_that_nobody_reads_of_ends_with_75(data_dir, tmp_path, pipe):
     run_dir = tmp_path / "run"
-    process = Forked(command(data_dir, run_dir, f"--max_train_steps 100000 {QUIET}"), output=pipe)
+    process = Forked(command(data_dir, run_dir, f"--max_train_steps 100000 {QUIET}"), output=pipe, errors=pipe)
     read_a_line(pipe)
     while not scalars(run_dir):
         assert process.poll() is None
@@ -46,6 +46,8 @@ def test_a_stop_that_nobody_reads_of_ends_with_75(data_dir, tmp_path, pipe):
 
 
 def test_a_full_disk_under_the_log_ends_nothing(data_dir, tmp_path):
-    process = Forked(command(data_dir, tmp_path, f"--max_train_steps 3 {QUIET}"), output="/dev/full")
+    process = Forked(
+        command(data_dir, tmp_path, f"--max_train_steps 3 {QUIET}"), output="/dev/full", errors="/dev/full"
+    )
     assert process.wait(timeout=120) == 0
     assert len(losses(tmp_path)) == 3
