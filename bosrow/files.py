@@ -1,8 +1,8 @@
 """Files that survive a crash: atomic replacement, fsync, checksums.
 
-Promise: after `replace_file` returns, a reader sees the old bytes or the new ones, never a mixture,
-and the new ones outlive a power cut. Cost: two fsyncs a call. A disk that is full is a MachineError that names
-the file and the bytes that had no room.
+Promise: during `replace_file` a reader sees the old bytes or the new ones, never a mixture; after it returns, the new
+ones outlive a power cut. A full disk is a MachineError that names the file and the bytes that had no room. Cost: two
+fsyncs a call.
 """
 
 import errno
@@ -19,7 +19,7 @@ from typing import Literal
 from bosrow.errors import DataSetError, MachineError
 
 CHUNK_BYTES = 1 << 20
-BESIDE_BYTES = 1 << 16  # from this size on it is worth handing a checksum to another thread
+BESIDE_BYTES = 1 << 16  # from this size on another thread computes the checksum
 MAX_JSON_BYTES = 64 << 20  # a manifest is untrusted input; a real one takes about 200 bytes a shard
 
 
@@ -33,7 +33,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder`, and those above it that are missing, durably."""
+    """Make `folder`, and missing folders above it, durably."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -49,12 +49,12 @@ def replace_file(path: Path, *chunks: bytes | memoryview) -> None:
                 write_all(file, temporary, memoryview(chunk))
         replace_with(temporary, path)
     except MachineError:
-        temporary.unlink(missing_ok=True)  # on a full disk it would take the room that others need
+        temporary.unlink(missing_ok=True)  # it would take room on a full disk
         raise
 
 
 def replace_with(temporary: Path, path: Path) -> None:
-    """Put the complete file `temporary` in the place of `path`: fsync, replace, fsync of the folder."""
+    """Replace `path` by the complete file `temporary`: fsync, replace, fsync of the folder. Raises MachineError."""
     with open(temporary, "rb") as file:
         _sync(file.fileno(), temporary)
     os.replace(temporary, path)
@@ -62,7 +62,7 @@ def replace_with(temporary: Path, path: Path) -> None:
 
 
 def write_all(file: io.FileIO, path: Path, data: memoryview) -> None:
-    """Write `data` to the unbuffered `file`, which is `path`. Raises MachineError, naming the bytes not written."""
+    """Write `data` to the unbuffered `file` at `path`. Raises MachineError, naming the bytes that were not written."""
     while data:
         try:
             data = data[file.write(data) :]
@@ -76,13 +76,13 @@ def _made(path: Path, mode: Literal["wb", "r+b"]) -> io.FileIO:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _cannot_write(path, error, "there is no room for a file's name") from error
+        raise _cannot_write(path, error, "there is no room for a new file") from error
 
 
 def _sync(descriptor: int, path: Path) -> None:
     try:
         os.fsync(descriptor)
-    except OSError as error:  # a disk may say only now that it is full
+    except OSError as error:  # some disks report only now that they are full
         size = os.fstat(descriptor).st_size
         raise _cannot_write(path, error, f"its {size:,} bytes could not be made durable") from error
 
@@ -91,28 +91,28 @@ def _cannot_write(path: Path, error: OSError, what: str) -> MachineError:
     try:
         free = f"{shutil.disk_usage(path.parent).free:,} bytes are free there"
     except OSError:
-        free = "how much is free there cannot be told"
+        free = "how much is free there is not known"
     return MachineError(f"{path}: {error.strerror}; {what}, {free}. Make room and give the same command again")
 
 
 def sha256_of(path: Path, length: int | None = None) -> "hashlib._Hash":
-    """SHA-256 of a file's first `length` bytes (default: all). Raises DataSetError if it is shorter."""
+    """SHA-256 of a file's first `length` bytes (default: all). Raises DataSetError if it is missing or shorter."""
     digest = hashlib.sha256()
     if not path.is_file():
-        raise DataSetError(f"{path} is missing; it was removed from outside")
+        raise DataSetError(f"{path} is missing; another program removed it")
     remaining = path.stat().st_size if length is None else length
     with open(path, "rb") as file:
         while remaining:
             chunk = file.read(min(CHUNK_BYTES, remaining))
             if not chunk:
-                raise DataSetError(f"{path} ends {remaining} bytes too early; it was changed from outside")
+                raise DataSetError(f"{path} ends {remaining} bytes too early; another program changed it")
             digest.update(chunk)
             remaining -= len(chunk)
     return digest
 
 
 def read_untrusted(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
-    """Read a regular file of at most `limit_bytes` that is not a link. Raises DataSetError."""
+    """Read a regular file of at most `limit_bytes`. Raises DataSetError for a link or a larger file."""
     check_regular(path, limit_bytes)
     return path.read_bytes()
 
@@ -131,7 +131,7 @@ def check_size(path: Path, size: int) -> None:
     found = f"{path.stat().st_size:,} bytes" if path.is_file() else "no such file"
     if found != f"{size:,} bytes":
         raise DataSetError(
-            f"{path}: {size:,} bytes were recorded, there is {found}; it was changed from outside, --fresh starts over"
+            f"{path}: {size:,} bytes were recorded, {found} found; another program changed it, --fresh starts over"
         )
 
 
@@ -141,10 +141,10 @@ def _beside() -> ThreadPoolExecutor:
 
 
 class AppendFile:
-    """A file that only grows, and can be cut back to a length that a state file recorded.
+    """A file that only grows, and can be truncated to a length that a state file recorded.
 
-    What was written is durable, and so is the file's name, after `sync()`. Checksums take longer than writing, so
-    that of a large block is computed beside the caller, by a thread: the block may change after the next `write`.
+    After `sync()`, the bytes written so far and the file's name are durable. Checksums take longer than writing, so a
+    thread computes that of a large block. The caller may change the block only after the next `write`.
     """
 
     def __init__(self, path: Path, length: int = 0) -> None:
@@ -154,14 +154,14 @@ class AppendFile:
         self._digest = sha256_of(path, length) if length else hashlib.sha256()
         self._beside: Future[None] | None = None
         self._file = _made(path, "r+b" if length else "wb")
-        weakref.finalize(self, self._file.close)  # where a run ends by an error, without close()
+        weakref.finalize(self, self._file.close)  # if an error ends the run without close()
         self._file.truncate(length)
         self._file.seek(length)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append `data`. Raises MachineError where there is no room for it."""
+        """Append `data`. Raises MachineError if there is no room for it."""
         view = memoryview(data)
-        if view.nbytes:  # of nothing, cast() would raise
+        if view.nbytes:  # cast() would raise for an empty view
             view = view.cast("B")
             digest = self.digest
             if len(view) < BESIDE_BYTES:
@@ -187,5 +187,5 @@ class AppendFile:
             self._named = True
 
     def close(self) -> None:
-        """Close without making durable."""
+        """Close the file. Does not make it durable."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""Options are frozen dataclasses; a command line is read straight off their fields.
+"""Command lines from frozen dataclasses: each field of an options class is a flag or a positional.
 
     @dataclass(frozen=True, kw_only=True)
     class VerifyOptions:
@@ -7,9 +7,9 @@
         data_dir: Path = option(positional=True, group="data set", metavar="DATA_DIR", help="a prepared data set")
         json: bool = option(False, group="output", help="print one JSON object instead of a table")
 
-gives `bosrow verify [--json] DATA_DIR`. A default stands in the field alone, a check in the class's
-`__post_init__` alone (which raises OptionError), so the command line and Python calls behave alike.
-A command line that cannot be read raises OptionError too: one message, with the nearest name that exists.
+gives `bosrow verify [--json] DATA_DIR`. A default is given only in its field, and checks are made only in the
+class's `__post_init__` (which raises OptionError), so the command line and Python calls behave alike.
+A command line that cannot be parsed raises OptionError too: one message, with the most similar name that exists.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 from bosrow.errors import OptionError
 
-METAVARS = {int: "N", float: "X"}  # how help writes the value of a flag whose `metavar` does not say more
+METAVARS = {int: "N", float: "X"}  # the default of `metavar`, by the type of the field
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Help:
-    """The order of the groups in a verb's `--help`, and command lines that it shows as a shell takes them."""
+    """What a verb's `--help` shows besides its flags: the order of their groups, and example command lines."""
 
     groups: tuple[str, ...]
     examples: tuple[str, ...]
@@ -41,16 +41,16 @@ def option(
     positional: bool = False,
     flag: str | None = None,
 ) -> Any:
-    """A dataclass field that is also a command-line flag (`flag`, if not called as the field) or a positional.
+    """A dataclass field that is also a flag (called `flag`, or else like the field) or a positional argument.
 
-    `group` is the heading under which help lists it. Help shows choices and default by itself.
+    `group` is the heading under which help lists it. Help adds the choices and the default to the `help` text.
     """
     metadata = {"group": group, "help": help, "metavar": metavar, "positional": positional, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def same_as(options: type, name: str, *, group: str | None = None) -> Any:
-    """A field like `name` of another options class (default, help, flag), under `group` if that is given."""
+    """A copy of the field `name` of another options class (default, help, flag), listed under `group` if given."""
     (field,) = (field for field in dataclasses.fields(options) if field.name == name)
     metadata = {**field.metadata, "group": group or field.metadata["group"]}
     return dataclasses.field(default=field.default, metadata=metadata)
@@ -71,7 +71,7 @@ def require_finite(options: Any) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The one among `known` that is spelled most like `word`; None if none is close."""
+    """The word of `known` whose spelling is closest to `word`; None if none is close."""
     import difflib
 
     close = difflib.get_close_matches(word.lower(), list(known), n=1)
@@ -79,7 +79,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises what it has to say as an OptionError."""
+    """An ArgumentParser that raises OptionError instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(f"{message.removeprefix('argument ')} ('{self.prog} --help' lists all flags)")
@@ -88,8 +88,8 @@ class Parser(argparse.ArgumentParser):
 def parser_for(options: Any, prog: str) -> Parser:
     """A parser with one flag for each field of `options`, in the groups of its `HELP`.
 
-    `bool` fields are switches, `Literal` fields have choices, `tuple[X, ...]` fields take several
-    values after one flag and may be repeated. Flags are spelled with underscores.
+    `bool` fields are switches and `Literal` fields have choices. Flags of `tuple[X, ...]` fields take several values
+    and may be repeated. Flags are spelled with underscores.
     """
     parser = Parser(prog=prog, add_help=False, allow_abbrev=False)
     groups = {name: parser.add_argument_group(name) for name in options.HELP.groups}
@@ -128,13 +128,13 @@ def _flag(field: "dataclasses.Field[Any]") -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a sentence has them: "a, b or c"."""
+    """The words as in a sentence: "a, b or c"."""
     *first, last = words
     return f"{', '.join(first)} or {last}"
 
 
 def _reader(name: str, hint: Any) -> Callable[[str], Any]:
-    """What makes a value of type `hint` of the word given for `name`, or says which words are possible."""
+    """A function that converts the word given for `name` to the type `hint`. It raises OptionError if it cannot."""
 
     def read(word: str) -> Any:
         if get_origin(hint) is Literal:
@@ -161,7 +161,7 @@ def parse(options: Any, arguments: list[str], prog: str) -> Any:
         _require_known(argument.partition("=")[0], flags, prog)
     values, rest = parser_for(options, prog).parse_known_args(arguments)
     if rest:
-        raise OptionError(f"{rest[0]!r} follows no flag that takes it; '{prog} --help' lists all flags")
+        raise OptionError(f"{rest[0]!r} does not belong to any flag; '{prog} --help' lists all flags")
     return options(**{name: tuple(value) if isinstance(value, list) else value for name, value in vars(values).items()})
 
 
@@ -181,7 +181,7 @@ def _with_underscores(argument: str) -> str:
 
 
 def as_arguments(options: Any) -> list[str]:
-    """The command line that `parse` turns into `options`: positionals, and the flags that are not at their default."""
+    """The inverse of `parse`: positionals, then the flags whose values are not the default."""
     first, rest = [], []
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)

@@ -1,7 +1,7 @@
 """What `bosrow VERB --help` prints: purpose, usage, flags in groups, examples.
 
 Only a terminal gets colours (rich decides, and respects NO_COLOR, FORCE_COLOR and TERM). Lines are as wide as the
-terminal, up to 120 columns. Printing costs an import of rich, about 50 ms, so only `bosrow VERB --help` comes here.
+terminal, up to 120 columns. Importing rich takes about 50 ms, so only `bosrow VERB --help` imports this module.
 """
 
 import argparse
@@ -14,15 +14,15 @@ from rich_argparse import RawDescriptionRichHelpFormatter
 from bosrow.flags import parser_for
 
 WIDEST = 120
-FLAGS_COLUMN = 30  # where the texts begin, at most; a longer flag has a line of its own
+FLAGS_COLUMN = 30  # help texts begin here at the latest; a longer flag has a line of its own
 
 
 def _heading(group: str) -> str:
-    return group[:1].upper() + group[1:]  # "HellaSwag" stays
+    return group[:1].upper() + group[1:]  # capitalize() would make "Hellaswag" of "HellaSwag"
 
 
 class Formatter(RawDescriptionRichHelpFormatter):
-    """Keeps texts as they are written: square brackets are no markup, lines of examples are not joined."""
+    """Keeps texts as they are written: square brackets are not markup, lines of examples are not joined."""
 
     group_name_formatter = _heading
     styles: ClassVar = {
@@ -34,7 +34,7 @@ class Formatter(RawDescriptionRichHelpFormatter):
     text_markup = False
 
     def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
-        """Usage shows what must be given; the groups below it show the rest."""
+        """Show only what must be given; the groups below the usage show all flags."""
         rest = argparse.Action([], "flag", nargs="*", metavar="FLAG")
         super().add_usage(usage, [*(action for action in actions if action.required), rest], groups, prefix)
 

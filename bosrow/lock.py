@@ -1,12 +1,15 @@
-"""One run at a time in a folder: the operating system's lock, and an owner file for where that is not enough.
+"""One run at a time in a folder: a lock of the operating system, and an owner file where the lock is not enough.
 
-The lock ends with its process, so it is never stale and nobody has to remove it. But some network file systems
-have no locks, and some have locks that hold on one machine alone. So an owner file beside it says host, process
-and since when, and its time of change is a heartbeat. Whoever finds an owner that a lock cannot vouch for watches
-it: one that shows no sign of life for SILENT_SECONDS is gone. Of several that find none, the one that makes it has
-it. No clocks of two machines are compared. A run that was silent for so long without being gone (a suspended
-machine) learns at its next checkpoint that another has taken over, and stops. Cost: a read and a touch of a small
-file every BEAT_SECONDS.
+The lock ends with its process, so it is never stale and nobody has to remove it. But some network file systems have no
+locks, and on some a lock holds only on one machine. So an owner file beside the lock records the host, the process and
+when it began; its modification time is a heartbeat.
+
+A run that finds an owner file, and cannot tell by the lock that the owner is gone, watches the file. If it does not
+change for SILENT_SECONDS, the owner is gone. If several runs find no owner file, the one that creates it is the owner.
+The clocks of two machines are never compared. A run that was only silent (on a suspended machine) learns at its next
+checkpoint that another one has taken over, and stops.
+
+Cost: a read and a touch of a small file every BEAT_SECONDS.
 """
 
 import errno
@@ -34,14 +37,14 @@ LOCK, OWNER = ".lock", ".owner.json"
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 30.0
 LOOK_SECONDS = 0.5  # between two looks at the owner file
-NAME_SECONDS = 2.0  # that the holder of the lock may need to write its name
+NAME_SECONDS = 2.0  # the holder of the lock may need so long to write the owner file
 MAX_OWNER_BYTES = 4096
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """Who holds a folder. `machine` tells machines of one name apart, `run` runs of one process."""
+    """Who holds a folder. `machine` tells machines with the same name apart, `run` the runs of one process."""
 
     host: str
     pid: int
@@ -61,18 +64,18 @@ class Hold:
         self.owner = owner
 
     def check(self) -> None:
-        """Raise MachineError if another run has taken the folder over, because this one seemed to be gone."""
+        """Raise MachineError if another run has taken over the folder because this one seemed to be gone."""
         found = _read_owner(self.folder)
         if found not in (None, self.owner):
             raise MachineError(
-                f"{self.folder} was taken over by {found}, since this run gave no sign of life for "
+                f"{self.folder} was taken over by {found}, since this run did not update its owner file for "
                 f"{SILENT_SECONDS:g} s; this run stops, the other goes on from the last checkpoint"
             )
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[Hold]:
-    """Hold `folder` for this process. Raises MachineError, which says who holds it, where another one does."""
+    """Hold `folder` for this process. Raises MachineError, which says who holds it, if another process does."""
     lock = filelock.FileLock(folder / LOCK, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
@@ -100,18 +103,18 @@ def folder_lock(folder: Path) -> Iterator[Hold]:
 
 
 def _take(folder: Path, owner: Owner, locked: bool) -> None:
-    """Become the owner, unless there is one that lives."""
+    """Become the owner. Raises MachineError if there is one that is alive."""
     found = _read_owner(folder)
     if found is None:
         with suppress(FileExistsError):
-            _write_owner(folder, owner, mode="xb")  # of several that come here together, on one machine or not, one can
+            _write_owner(folder, owner, mode="xb")  # of several runs only one can create it
             return
-        threading.Event().wait(LOOK_SECONDS)  # that it may need to write its name
+        threading.Event().wait(LOOK_SECONDS)  # the other run may not have filled the file yet
         found = _read_owner(folder)
     if found is not None and not (locked and found.machine == owner.machine) and _beats(folder, found):
         raise _in_use(folder, found)
     _write_owner(folder, owner)
-    if found is None or not (locked and found.machine == owner.machine):  # of several that saw this the last stays
+    if found is None or not (locked and found.machine == owner.machine):  # the last of several writers wins
         threading.Event().wait(LOOK_SECONDS)
         found = _read_owner(folder)
         if found != owner:
@@ -119,8 +122,8 @@ def _take(folder: Path, owner: Owner, locked: bool) -> None:
 
 
 def _beats(folder: Path, owner: Owner) -> bool:
-    """Whether the owner shows a sign of life; takes SILENT_SECONDS to say that it does not."""
-    print(f"{folder} was held by {owner}; waiting up to {SILENT_SECONDS:g} s for a sign of its life", file=sys.stderr)
+    """Whether the owner updates its file. It takes SILENT_SECONDS to find that it does not."""
+    print(f"{folder} was held by {owner}; waiting up to {SILENT_SECONDS:g} s to see if it still runs", file=sys.stderr)
     first, give_up = _beats_seen(folder), time.monotonic() + SILENT_SECONDS
     while time.monotonic() < give_up:
         threading.Event().wait(LOOK_SECONDS)
@@ -131,7 +134,7 @@ def _beats(folder: Path, owner: Owner) -> bool:
 
 
 def _beats_seen(folder: Path) -> tuple[int, int] | None:
-    """What each beat changes; None where the file is gone. Opening it makes NFS ask the server."""
+    """What each heartbeat changes; None if the file is gone. Opening the file makes NFS ask the server."""
     try:
         with open(folder / OWNER, "rb") as file:
             status = os.fstat(file.fileno())
@@ -142,7 +145,7 @@ def _beats_seen(folder: Path) -> tuple[int, int] | None:
 
 def _beat(folder: Path, owner: Owner, ended: threading.Event) -> None:
     while not ended.wait(BEAT_SECONDS):
-        with suppress(OSError, MachineError):  # a disk that is full or away for a while: the next beat tries again
+        with suppress(OSError, MachineError):  # a disk full or gone for a while: the next beat tries again
             found = _read_owner(folder)
             if found is None:
                 _write_owner(folder, owner)
@@ -151,7 +154,7 @@ def _beat(folder: Path, owner: Owner, ended: threading.Event) -> None:
 
 
 def _holder(folder: Path) -> Owner | None:
-    """Who holds the lock: it may not have written its name yet, or over that of one that was killed."""
+    """Who holds the lock. Waits a little, since it may not have replaced the owner file of a killed run yet."""
     give_up = time.monotonic() + NAME_SECONDS
     while True:
         found = _read_owner(folder)
@@ -162,7 +165,7 @@ def _holder(folder: Path) -> Owner | None:
 
 def _in_use(folder: Path, owner: Owner | None) -> MachineError:
     return MachineError(
-        f"{folder} is in use by {owner or 'another process'}; wait for it, or stop it, or choose another folder"
+        f"{folder} is in use by {owner or 'another process'}; wait for it, stop it, or choose another folder"
     )
 
 
@@ -172,7 +175,7 @@ def _write_owner(folder: Path, owner: Owner, mode: Literal["wb", "xb"] = "wb") -
 
 
 def _read_owner(folder: Path) -> Owner | None:
-    """The owner that the file names; None where there is no file, or none that is whole."""
+    """The owner that the file names; None if there is no file, or it is incomplete."""
     try:
         owner = Owner(**parse_json(read_untrusted(folder / OWNER, MAX_OWNER_BYTES), OWNER))
     except (OSError, DataSetError, TypeError):
@@ -181,7 +184,7 @@ def _read_owner(folder: Path) -> Owner | None:
 
 
 def _machine() -> str:
-    """What tells this machine from all others: of Linux the number of its last start, else its name."""
+    """What tells this machine from all others: on Linux the id of its last boot, elsewhere its host name."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

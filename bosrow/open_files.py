@@ -1,8 +1,9 @@
-"""Files that stay open between reads: one budget for the whole process, well below its limit of open files.
+"""Keeps files open between reads, within one limit for the whole process that is well below the system's.
 
-Promise: all that reads rows (data sets, mixtures, validation, several loaders) shares one table of descriptors; the one
-used longest ago is closed first, but never during a read. Any thread may ask; a forked process begins with an empty
-table. Files that are looked at as a whole are `mapped`, which takes no descriptor. Cost: about a microsecond a lookup.
+Promise: everything that reads rows (data sets, mixtures, validation, several loaders) shares one table of open files.
+The least recently used file is closed first, but never during a read. Threads may share the table; a forked process
+begins with an empty one. `mapped` is for files that are read as a whole; a map takes no file descriptor. Cost: about a
+microsecond per lookup.
 """
 
 import errno
@@ -16,9 +17,9 @@ import numpy.typing as npt
 
 MOST_OPEN = 256
 CAN_ADVISE = hasattr(os, "posix_fadvise")  # macOS cannot
-SHARE_OF_LIMIT = 8  # the others are for threads in the middle of a read, and for the rest of the process
+SHARE_OF_LIMIT = 8  # we take this fraction of the limit; the rest is for reads in progress and for other code
 
-Identity = tuple[int, int, int]  # inode, bytes, time of the last change in nanoseconds
+Identity = tuple[int, int, int]  # inode, size in bytes, modification time in nanoseconds
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -27,16 +28,16 @@ def identity_of(status: os.stat_result) -> Identity:
 
 
 def most_open() -> int:
-    """How many descriptors the table may hold."""
+    """How many open files the table may hold."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_OPEN if limit == resource.RLIM_INFINITY else max(4, min(MOST_OPEN, limit // SHARE_OF_LIMIT))
 
 
 class OpenFile:
-    """A file open for reading at any place; closed when nobody holds it any more."""
+    """A file open for reading at any offset; closed when the last reference to it is gone."""
 
     def __init__(self, path: str) -> None:
-        self._descriptor = -1  # for __del__, where it cannot be opened
+        self._descriptor = -1  # for __del__, if os.open fails
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.path = path
         self.identity = identity_of(os.fstat(self._descriptor))
@@ -47,17 +48,17 @@ class OpenFile:
             os.close(self._descriptor)
 
     def will_read(self, offset: int, length: int) -> None:
-        """Let the disk begin to fetch a stretch, and exactly that one, without waiting for it."""
+        """Tell the system to start reading exactly these bytes, without waiting for them."""
         if CAN_ADVISE:
             os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_WILLNEED)
 
     def read_into(self, array: npt.NDArray[Any], offset: int) -> None:
-        """Fill a contiguous array from `offset` on. Raises EOFError if the file ends before."""
+        """Fill a contiguous array with the bytes from `offset` on. Raises EOFError if the file ends too early."""
         read = os.preadv(self._descriptor, [array.data], offset)
         if read == array.nbytes:
             return
         rest = array.data.cast("B")
-        while read < len(rest):  # the kernel hands out at most 2 GiB at once
+        while read < len(rest):  # the kernel reads at most 2 GiB at once
             more = os.preadv(self._descriptor, [rest[read:]], offset + read)
             if not more:
                 raise EOFError
@@ -65,7 +66,7 @@ class OpenFile:
 
 
 class _Table:
-    """The open files by path, the one used last at the end."""
+    """The open files by path, the most recently used last."""
 
     def __init__(self) -> None:
         self.forget()
@@ -90,7 +91,7 @@ class _Table:
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-        self._files.clear()  # the rest of the process has taken its share and more
+        self._files.clear()  # other code has used up the limit
         return OpenFile(path)
 
     def __len__(self) -> int:
@@ -102,13 +103,13 @@ os.register_at_fork(after_in_child=_table.forget)  # another thread of the paren
 
 
 def open_file(path: str, identity: Identity) -> OpenFile:
-    """The file at `path`, opened anew where the open one is not the file of this `identity`. Raises OSError."""
+    """The file at `path`, opened again if the open one does not have this `identity`. Raises OSError."""
     return _table.get(path, identity)
 
 
 def mapped(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """The bytes of a file as a memory map that holds no descriptor: shape (bytes,), read-only. Raises OSError."""
-    import pyarrow as pa  # only here: who reads rows alone need not wait for it
+    """The bytes of a file as a memory map without a descriptor: shape (bytes,), read-only. Raises OSError."""
+    import pyarrow as pa  # only here: reading rows does not need it, and it takes time to import
 
-    with pa.memory_map(os.fsencode(path)) as file:  # numpy's map would hold a descriptor as long as it lives
+    with pa.memory_map(os.fsencode(path)) as file:  # numpy's map would keep a descriptor open
         return np.frombuffer(file.read_buffer(), np.uint8)

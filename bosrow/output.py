@@ -1,9 +1,9 @@
-"""Standard output and standard error as a command needs them: no terminal and no reader can end its work.
+"""Makes standard output and standard error robust: a missing reader or an odd terminal does not end a command.
 
-A character that the terminal's encoding lacks (a bar on an ASCII one, a word of a document, a name that is no UTF-8) is
-shown as "?". What nobody reads any more (`bosrow inspect DIR | head -2`, a terminal that was closed) is dropped, and
-the command goes on to its own end and exit status. A disk that is full under `> file` is an error where the output is
-what was asked for, and drops the output where it only shows how work goes on.
+A character that the terminal's encoding lacks (a bar on an ASCII terminal, a word of a document, a name that is not
+UTF-8) is shown as "?". If nobody reads the output any more (`bosrow inspect DIR | head -2`, a closed terminal), it is
+dropped, and the command runs to its own end and exit status. A full disk under `> file` is an error if the output is
+what the command was asked for; if it only shows progress, the output is dropped.
 """
 
 import errno
@@ -17,7 +17,7 @@ from typing import Any
 
 
 class _Unread(io.FileIO):
-    """A file descriptor that takes everything once its reader has left; with `watched`, after any failure."""
+    """A file descriptor that drops what is written after its reader has left; with `watched`, after any error."""
 
     def __init__(self, descriptor: int, watched: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -39,9 +39,9 @@ class _Unread(io.FileIO):
 
 @contextmanager
 def robust_streams(*, watched: bool) -> Iterator[None]:
-    """While this lasts, sys.stdout and sys.stderr are such streams, unless somebody has replaced them already.
+    """Make sys.stdout and sys.stderr robust in this block, unless the caller has already replaced them.
 
-    `watched`: the output only shows how work goes on, so no failure to write it is an error.
+    `watched`: the output only shows progress, so it is not an error if it cannot be written.
     """
     former = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_robust(stream, watched) for stream in former)
@@ -52,7 +52,7 @@ def robust_streams(*, watched: bool) -> Iterator[None]:
 
 
 def _robust(stream: Any, watched: bool) -> Any:
-    if stream is None:  # closed by who called us
+    if stream is None:  # closed by the caller
         return open(os.devnull, "w")
     if stream not in (sys.__stdout__, sys.__stderr__):
         if isinstance(stream, io.TextIOWrapper):

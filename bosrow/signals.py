@@ -1,8 +1,9 @@
-"""Signals that end a command in good order: Ctrl-C, SIGTERM, SIGHUP, and SIGUSR1, Slurm's warning.
+"""Signals that end a command in good order: Ctrl-C, SIGTERM, SIGHUP, and SIGUSR1.
 
-(`sbatch --signal=USR1@120` has Slurm send it two minutes before the time is up.) The first signal is noted, or
-raised at once where waiting can be broken off without harm. The second, a second or more later, leaves at once:
-`timeout` and some shells send the same signal twice. A signal that was ignored at the start (nohup) stays ignored.
+Slurm can send SIGUSR1 as a warning: with `sbatch --signal=USR1@120`, two minutes before the time is up. The first
+signal is only noted, or raises Stopped where the work can be interrupted without harm. Another signal ends the process
+at once, if it comes more than a second later: `timeout` and some shells send the same signal twice. A signal that was
+ignored at the start (nohup) stays ignored.
 """
 
 import os
@@ -20,11 +21,11 @@ REPEAT_SECONDS = 1.0
 
 
 class Stopped(BaseException):
-    """A signal has arrived. Not an Exception, so that no library takes it for a failure of its own."""
+    """A signal has arrived. Not an Exception, so that no library catches it as an error of its own."""
 
 
 class Stop:
-    """What signals have arrived while `caught_signals` lasts."""
+    """The first signal that has arrived within `caught_signals`."""
 
     def __init__(self) -> None:
         self._number: signal.Signals | None = None
@@ -43,7 +44,7 @@ class Stop:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """While this lasts, and for a signal before it, Stopped is raised wherever the program is."""
+        """In this block a signal raises Stopped at once; one that came before raises it at the start."""
         self._waiting = True
         try:
             if self._number:
@@ -53,7 +54,7 @@ class Stop:
             self._waiting = False
 
     def note(self, number: int, _: FrameType | None) -> None:
-        """The signals' handler."""
+        """The signal handler."""
         now = time.monotonic()
         if self._number is None:
             self._number, self._arrived = signal.Signals(number), now
@@ -67,7 +68,7 @@ class Stop:
 
 @contextmanager
 def caught_signals() -> Iterator[Stop]:
-    """Catch SIGNALS. Outside the main thread, where Python allows no handlers, none arrives."""
+    """Catch SIGNALS. Outside the main thread nothing is caught, since Python allows no handlers there."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -85,7 +86,7 @@ def caught_signals() -> Iterator[Stop]:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Children that are started meanwhile never see SIGNALS, which are their parent's business."""
+    """Block SIGNALS for child processes that are started in this block; their parent handles them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

@@ -120,7 +120,7 @@ def test_help_is_coloured_on_a_terminal_alone_and_not_under_no_color(capsys):
         ("prepare --seq-len-=5", "prepare: there is no flag --seq_len_; did you mean --seq_len?"),
         ("prepare -seq_len 5", "prepare: there is no flag -seq_len; did you mean --seq_len?"),
         ("verify x --zzz", "verify: there is no flag --zzz; 'bosrow verify --help' lists all flags"),
-        ("verify x y", "verify: 'y' follows no flag that takes it; 'bosrow verify --help' lists all flags"),
+        ("verify x y", "verify: 'y' does not belong to any flag; 'bosrow verify --help' lists all flags"),
         (
             "verify",
             "verify: the following arguments are required: DATA_DIR ('bosrow verify --help' lists all flags)",

@@ -1,1 +1,1 @@
-"""A data set on disk: what its files are, how they are written, read back and verified."""
+"""A data set on disk: what its files are, and how they are written, read and verified."""

@@ -30,7 +30,7 @@ class BatchPlan:
         return self.rows_per_step * self.seq_len
 
     def with_smaller_micro_batch(self) -> "BatchPlan | None":
-        """The same step in micro batches of at most half the size; None where one row was the size."""
+        """The same step in micro batches of at most half the size; None if their size is one row."""
         if self.micro_batch_size == 1:
             return None
         return plan_batch(

@@ -10,7 +10,7 @@ from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
 
 
 def dataset_tokenizer(data_dir: Path, manifest: Manifest) -> Tokenizer:
-    """The tokenizer that a data set was made with. Raises DataSetError if it is none that bosrow has."""
+    """The tokenizer that a data set was made with. Raises DataSetError if bosrow does not have it."""
     sha256 = manifest.tokenizer.vocabulary_sha256
     if sha256 == VOCABULARY_SHA256:
         return load_tokenizer()
@@ -18,5 +18,5 @@ def dataset_tokenizer(data_dir: Path, manifest: Manifest) -> Tokenizer:
         raise DataSetError(f"{data_dir} was made with a tokenizer that bosrow does not have")
     tokenizer = HuggingFaceTokenizer(data_dir / TOKENIZER_FILE, bos_token_id=manifest.bos_token_id)
     if tokenizer.vocabulary_sha256 != sha256:
-        raise DataSetError(f"{data_dir / TOKENIZER_FILE} is not the file that meta.json names; it was changed")
+        raise DataSetError(f"{data_dir / TOKENIZER_FILE} is not the file that meta.json names; it has changed")
     return tokenizer

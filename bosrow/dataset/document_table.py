@@ -1,8 +1,8 @@
-"""The documents of a data set: for each its source file and row, its length, its split and its id.
+"""The documents of a data set: source file and row, length, split and id of each.
 
-Promise: documents are numbered in order of reading, without a gap; source files and splits are those that meta.json
-names; DataSetError says where a file does not fit. Cost: a question about some documents reads the Parquet row groups
-that can hold them (131,072 lines each); `lengths` and `sources` read their columns of all documents.
+Promise: documents are numbered in order of reading, without gaps; their source files and splits are those that
+meta.json names. A file that does not fit raises DataSetError. Cost: looking up documents reads the Parquet row groups
+that can hold them (131,072 lines each); `lengths` and `sources` read whole columns.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -20,7 +20,7 @@ from bosrow.errors import DataSetError, OptionError
 
 
 class DocumentInfo(NamedTuple):
-    """A document as it was read. `split` is None where --val_shards gave rows, not documents, to the splits."""
+    """A document as it was read. `split` is None with --val_shards, where rows and not documents have a split."""
 
     document: int
     source_file: str
@@ -31,7 +31,7 @@ class DocumentInfo(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """Where documents came from: the names of the files; by document, the number of its file among them and its row."""
+    """Where documents came from: `names` of files; for each document, the index of its file in them, and its row."""
 
     names: list[str]
     file: npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ class Sources(NamedTuple):
 
 
 class DocumentTable:
-    """All documents that were read: `len`, by number, or one after the other."""
+    """All documents that were read, as a sequence: `len`, by number, or in order."""
 
     def __init__(self, manifest: Manifest, files: ProvenanceFiles) -> None:
         self._manifest = manifest
@@ -50,7 +50,7 @@ class DocumentTable:
         return sum(self._files.lines_of(name) for name in self._names)
 
     def __getitem__(self, document: int) -> DocumentInfo:
-        """What is known of a document. Raises OptionError if there is none of that number."""
+        """What is known of a document. Raises OptionError if it does not exist."""
         return self.of([document])[document]
 
     def __iter__(self) -> Iterator[DocumentInfo]:
@@ -59,7 +59,7 @@ class DocumentTable:
             yield from self._infos(name, table)
 
     def of(self, documents: Iterable[int]) -> dict[int, DocumentInfo]:
-        """What is known of each of `documents`. Raises OptionError if there is none of one of these numbers."""
+        """What is known of each of `documents`. Raises OptionError if one of them does not exist."""
         wanted: dict[str, set[int]] = {}
         total = len(self)
         for document in documents:
@@ -75,7 +75,7 @@ class DocumentTable:
         }
         if lacking := set().union(*wanted.values()).difference(found):
             raise DataSetError(
-                f"{self._files.data_dir} says nothing of document {min(lacking)}; the data set is damaged"
+                f"{self._files.data_dir} lacks the entry of document {min(lacking)}; the data set is damaged"
             )
         return found
 
@@ -101,14 +101,14 @@ class DocumentTable:
         return Sources([str(name) for name in numbers], np.concatenate(files), np.concatenate(rows))
 
     def _tables(self, columns: list[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
-        """All documents in order, many at a time, and the name of the file they are in."""
+        """All documents in order, a row group at a time, with the name of their file."""
         first = 0
         for name in self._names:
             for table in self._files.open(name).tables(columns and ["document", *columns]):
                 if not np.array_equal(as_array(table["document"]), np.arange(first, first + len(table))):
-                    raise DataSetError(f"{name} does not go on with document {first}; the data set is damaged")
+                    raise DataSetError(f"{name} does not continue with document {first}; the data set is damaged")
                 if "tokens" in table.column_names and not as_array(table["tokens"]).all():
-                    raise DataSetError(f"{name} has a document of no tokens, not even BOS; the data set is damaged")
+                    raise DataSetError(f"{name} has a document without tokens, not even BOS; the data set is damaged")
                 first += len(table)
                 yield name, table
 
@@ -127,10 +127,10 @@ class DocumentTable:
 
 
 def _categories(name: str, column: pa.ChunkedArray, known: Collection[str]) -> tuple[list[str | None], list[int]]:
-    """The words of a column that was stored as numbers of words, None last, and each line's number."""
+    """A dictionary column: its words, with None at the end, and the index of each line's word (-1: None)."""
     (chunk,) = column.chunks or [pa.array([], column.type)]
     words = chunk.dictionary.to_pylist()
     for word in words:
         if word not in known:
-            raise DataSetError(f"{name} has {word!r} where meta.json has no such name; the data set is damaged")
+            raise DataSetError(f"{name} names {word!r}, which meta.json does not; the data set is damaged")
     return [*words, None], [-1 if index is None else index for index in chunk.indices.to_pylist()]

@@ -1,8 +1,8 @@
-"""The documents of a data set, put together again from the pieces in its rows, in their order of reading.
+"""The documents of a data set, rebuilt from the pieces in its rows, in the order in which they were read.
 
-Promise: a document of a lossless data set has exactly the tokens that were read, or DataSetError says which is
-incomplete or which piece does not fit. Cost: one pass over shards and provenance. Memory holds only the places of
-pieces whose document is not complete yet; their tokens stay in the memory-mapped shards.
+Promise: a document of a lossless data set has exactly the tokens that were read; otherwise DataSetError says which
+document is incomplete or which piece does not fit. Cost: one pass over shards and provenance. Memory holds only the
+places of pieces whose document is not complete yet; their tokens stay in the memory-mapped shards.
 """
 
 from collections import defaultdict
@@ -22,9 +22,9 @@ from bosrow.open_files import mapped
 
 
 def read_documents(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, TokenArray]]:
-    """All documents (`only`: those of one split), each with its tokens, own BOS first.
+    """All documents (`only`: those of one split), each with its tokens, shape (tokens,), from its BOS on.
 
-    Raises DataSetError where a document is incomplete (the data set was made by a lossy policy, or is damaged).
+    Raises DataSetError if a document is incomplete (the data set was made by a lossy policy, or is damaged).
     """
     for info, parts in document_stretches(provenance, only):
         yield info, np.concatenate(parts)
@@ -33,7 +33,7 @@ def read_documents(provenance: Provenance, only: str | None = None) -> Iterator[
 def document_stretches(
     provenance: Provenance, only: str | None = None
 ) -> Iterator[tuple[DocumentInfo, list[TokenArray]]]:
-    """As `read_documents`, without a copy: each document as stretches of the rows that hold it, in order."""
+    """As `read_documents`, without a copy: each document as a list of arrays, which are views of the rows."""
     collectors = {split: PieceCollector(provenance, split) for split in SPLITS}
     one_split = None if provenance.manifest.rows_of("val") else "train"
     for info in provenance.documents:
@@ -46,10 +46,10 @@ def document_stretches(
 
 
 def cropped_documents(provenance: Provenance) -> Iterator[tuple[DocumentInfo, list[TokenArray]]]:
-    """What a data set made by a crop policy still has of each document.
+    """What is left of each document in a data set made by a crop policy.
 
-    Such a policy places at most one piece of a document; documents without one are left out. Cost: the places of all
-    pieces in memory, since a document may have waited in the buffer to the end.
+    Such a policy places at most one piece of a document; documents without a piece are left out. Cost: the places of
+    all pieces are in memory, since a document may have waited in the buffer to the end.
     """
     collectors = {split: PieceCollector(provenance, split) for split in SPLITS}
     for documents in collectors.values():
@@ -63,7 +63,7 @@ def cropped_documents(provenance: Provenance) -> Iterator[tuple[DocumentInfo, li
 
 @dataclass
 class PieceCollector:
-    """Goes through the pieces of a split and collects those of each document until it is asked for."""
+    """Reads the pieces of a split in order, and collects those of each document until the document is taken."""
 
     provenance: Provenance
     split: str
@@ -76,7 +76,7 @@ class PieceCollector:
         self._last = (-1, 0)  # document and end of the last piece seen
 
     def whole(self, document: int, tokens: int) -> list[TokenArray]:
-        """Hand out a document of `tokens` tokens as stretches. Raises DataSetError if the pieces hold fewer or more."""
+        """Take out a document of `tokens` tokens, as arrays. Raises DataSetError if its pieces hold fewer or more."""
         while self.lengths.get(document, 0) < tokens and self.collect_more():
             pass
         found = self.lengths.get(document, 0)
@@ -87,12 +87,12 @@ class PieceCollector:
         return self.pop(document)
 
     def pop(self, document: int) -> list[TokenArray]:
-        """Hand out what was collected of a document, as stretches of tokens, and forget it."""
+        """Take out what was collected of a document, as arrays."""
         del self.lengths[document]
         return self.parts.pop(document)
 
     def collect_more(self) -> bool:
-        """Collect some more pieces; False if there are none."""
+        """Collect more pieces. False if there are no more."""
         found = next(self._pieces, None)
         if found is None:
             return False
@@ -115,10 +115,10 @@ class PieceCollector:
         return True
 
     def _hold_more(self, documents: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which of the next pieces hold more than the piece before them; shapes (pieces,).
+        """Which of the pieces hold tokens that the piece before them does not; shapes (pieces,).
 
-        A stream row begins with the last token of the row before it. Where a document ended there, that token is
-        the whole piece, and the document may have been handed out and forgotten since.
+        A stream row begins with the last token of the row before it. If a document ends there, that token is a piece
+        by itself, and the document may already have been taken out.
         """
         if not self._stream or not len(documents):
             return np.ones(len(documents), bool)
@@ -127,7 +127,7 @@ class PieceCollector:
         return (documents != before[0]) | (ends != before[1])
 
     def _all_pieces(self) -> Iterator[tuple[PieceColumns, TokenArray, npt.NDArray[np.int64]]]:
-        """All pieces in order, many at a time: the pieces, tokens, and at which of these each piece starts."""
+        """All pieces in order, many at a time: the pieces, an array of tokens, and where each piece starts in it."""
         row_tokens = self.provenance.manifest.row_tokens
         for shard in self.provenance.manifest.shards_of(self.split):
             tokens = mapped(self.provenance.data_dir / shard.name).view("<u2")

@@ -4,8 +4,8 @@
     rows x row_tokens  = placed + added BOS + repeated
     documents read     = whole + split + cropped + dropped + held
 
-What is read is counted where documents enter the packer, what is written where rows leave it. So a balance proves
-something.
+What is read is counted when documents enter the packer, what is written when rows leave it. The two counts are
+independent, so an error in one of them shows.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ from bosrow.strict_json import Count, Record, typed
 
 
 class LedgerRecord(Record, kw_only=True):
-    """A ledger as it stands in meta.json and in the state file."""
+    """A ledger as stored in meta.json and in the state file."""
 
     tokens_read: Count = 0
     tokens_placed: Count = 0
-    tokens_cropped: Count = 0  # the sum of the two that follow
+    tokens_cropped: Count = 0  # the sum of the next two
     tokens_cropped_long: Count = 0
     tokens_cropped_fit: Count = 0
     tokens_tail: Count = 0
@@ -55,7 +55,7 @@ class Ledger:
     cuts: int = 0
     documents_read: int = 0
     documents_whole: int = 0  # in one piece
-    documents_split: int = 0  # whole, in several pieces
+    documents_split: int = 0  # complete, in several pieces
     documents_cropped: int = 0  # some tokens are in no row: cropped, or in the tail
     documents_dropped: Counter[str] = field(default_factory=Counter)  # by reason
 
@@ -84,7 +84,7 @@ class Ledger:
                 raise BosrowError(f"the ledger does not balance: {what}: {one:,} against {other:,}; a defect of bosrow")
 
     def record(self) -> LedgerRecord:
-        """The ledger as it stands in meta.json and in the state file."""
+        """The ledger as stored in meta.json and in the state file."""
         counts = {one.name: getattr(self, one.name) for one in fields(self)}
         counts["tokens_cropped"] = self.tokens_cropped
         counts["tokens_dropped"] = dict(sorted(self.tokens_dropped.items()))
@@ -98,7 +98,7 @@ class Ledger:
 
     @classmethod
     def of(cls, record: LedgerRecord) -> "Ledger":
-        """The ledger of which `record()` was taken."""
+        """The inverse of `record()`."""
         counts = {one.name: getattr(record, one.name) for one in fields(cls)}
         counts["tokens_dropped"] = Counter(record.tokens_dropped)
         counts["documents_dropped"] = Counter(record.documents_dropped)
@@ -106,5 +106,5 @@ class Ledger:
 
     @classmethod
     def from_json(cls, value: Any) -> "Ledger":
-        """The ledger in meta.json. Raises Invalid for anything else."""
+        """A ledger from parsed JSON. Raises Invalid if it is not one."""
         return cls.of(typed(value, LedgerRecord, "ledger"))

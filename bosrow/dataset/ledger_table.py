@@ -1,4 +1,4 @@
-"""The ledger in words: where every token and every document went, as lines and as a table."""
+"""The ledger for people: where every token and every document went, as lines and as a table."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -14,7 +14,7 @@ Ledgers = Mapping[str, Ledger]
 
 
 class LedgerLine(NamedTuple):
-    """A line of the ledger. `counts` are by split; `share` is of all tokens (or documents) read, where it is one."""
+    """A line of the ledger. `counts` are in the order of SPLITS; `share` is of all tokens (or documents) read."""
 
     label: str
     counts: tuple[int, ...]
@@ -23,7 +23,7 @@ class LedgerLine(NamedTuple):
 
 
 def ledger_lines(ledgers: Ledgers) -> Iterator[LedgerLine]:
-    """The ledger for people: tokens, then documents, then what rows are made of; lines of zeros are left out."""
+    """The lines of the ledger: tokens, then documents, then rows; lines of zeros are left out."""
     both = [ledgers[split] for split in SPLITS]
 
     def line(label: str, counts: list[int], whole: list[int] | None = None) -> LedgerLine:
@@ -76,7 +76,7 @@ def _reasons(ledgers: Ledgers, what: str) -> list[str]:
 
 
 def ledger_table(ledgers: Ledgers) -> Table:
-    """The ledger for a terminal: a column for each split that read anything, and the share of both."""
+    """The ledger for a terminal: a column for each split with documents, and one for the share over both splits."""
     shown = [place for place, split in enumerate(SPLITS) if ledgers[split].documents_read]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
@@ -91,7 +91,7 @@ def ledger_table(ledgers: Ledgers) -> Table:
 
 
 def loss_line(ledgers: Ledgers) -> str | None:
-    """How much a policy cropped, why, and what would keep it; None where nothing was cropped."""
+    """How much the policy cropped, why, and which policy would not; None if nothing was cropped."""
     read = sum(ledger.tokens_read for ledger in ledgers.values())
     too_long = sum(ledger.tokens_cropped_long for ledger in ledgers.values())
     to_fit = sum(ledger.tokens_cropped_fit for ledger in ledgers.values())

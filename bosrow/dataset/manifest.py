@@ -1,7 +1,7 @@
-"""meta.json: what a data set is, written last, and believed only after every field was checked.
+"""meta.json, the manifest of a data set: written last, and used only after every field was checked.
 
 Promise: `read_manifest` either returns a manifest whose types, ranges, names and file sizes are right,
-or raises one DataSetError. It never follows a name out of the data directory. Cost: one stat a shard.
+or raises one DataSetError. It never follows a name out of the data directory. Cost: one stat per file.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ SPLITS = ("train", "val")
 TOKEN_BYTES = 2  # uint16, little-endian
 SHARD_NAME = re.compile(r"(train|val)_\d{6}\.bin")
 PROVENANCE_NAME = re.compile(r"(documents_\d{6}|(train|val)_(\d{6}|tail))\.parquet")
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character: JSON can hold it, no file and no terminal
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can hold lone surrogates; files and terminals cannot
 NO_HASH = "0" * 64
-MOST_LINES = 1 << 48  # of a file of the provenance
+MOST_LINES = 1 << 48  # of a shard or a provenance file
 MAX_META_BYTES = 256 << 20  # some 600,000 shards, or 2 million source files
 
 
@@ -44,7 +44,7 @@ class ShardInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ProvenanceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One Parquet file below `provenance/`; `rows` counts its lines."""
+    """One Parquet file in `provenance/`; `rows` counts its lines."""
 
     name: str
     rows: Annotated[int, Meta(ge=0, le=MOST_LINES)]
@@ -53,7 +53,7 @@ class ProvenanceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TokenizerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tokenizer made the ids. `file_bytes` is the size of its tokenizer.json, where the data set has one."""
+    """The tokenizer that made the ids. `file_bytes` is the size of its tokenizer.json, if the data set has one."""
 
     vocabulary_sha256: Sha256
     file_bytes: Annotated[int, Meta(ge=1, le=MAX_JSON_BYTES)] | None = None
@@ -66,7 +66,7 @@ class SourceFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OriginFields(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields below `bosrow` that say how the data set was made; `identity` decided the bytes of its rows."""
+    """The fields below `bosrow` that say how the data set was made. `identity` is all that decided its bytes."""
 
     identity: dict[str, Any]
     source: SourceFields
@@ -95,7 +95,7 @@ class MetaFields(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A checked meta.json. `meta` is the whole of it, for fields that only people read."""
+    """A checked meta.json. `meta` holds all of it, with the fields that are not checked."""
 
     seq_len: int
     row_tokens: int
@@ -119,7 +119,7 @@ class Manifest:
 
     @property
     def ledgers(self) -> dict[str, Ledger]:
-        """The ledger of each split. Raises DataSetError if they are not of this version's form."""
+        """The ledger of each split. Raises DataSetError if one has another form than in this version."""
         try:
             return {split: Ledger.from_json(self.ledger[split]) for split in SPLITS}
         except (KeyError, Invalid):
@@ -142,11 +142,11 @@ class Manifest:
 
     @property
     def origin(self) -> OriginFields:
-        """How the data set was made. Raises DataSetError if that is not said."""
+        """How the data set was made. Raises DataSetError if meta.json does not say it."""
         try:
             origin = typed(self.meta["bosrow"], OriginFields, "bosrow")
             if any(map(SURROGATE.search, origin.source.files)):
-                raise Invalid("a source file has a name of half characters")
+                raise Invalid("the name of a source file holds lone surrogates")
         except Invalid as error:
             raise DataSetError(f"meta.json does not say how the data set was made: {error}") from None
         return origin
@@ -158,10 +158,10 @@ class Manifest:
 
 
 def data_fingerprint(meta: dict[str, Any]) -> str:
-    """SHA-256 over what the rows are: sizes, tokenizer, policy, ledger and each shard's checksum.
+    """SHA-256 of sizes, tokenizer, policy, ledger and each shard's checksum.
 
-    Times, paths and speeds are left out, and so is the provenance, whose Parquet bytes depend on pyarrow's
-    version: the same source and options give the same fingerprint anywhere.
+    The same source and options give the same fingerprint anywhere. So times, paths and speeds are left out, and also
+    the provenance, whose Parquet bytes depend on the version of pyarrow.
     """
     own = meta["bosrow"]
     content = {
@@ -178,16 +178,16 @@ def data_fingerprint(meta: dict[str, Any]) -> str:
 
 
 def write_manifest(data_dir: Path, meta: dict[str, Any]) -> None:
-    """Seal `meta` with its fingerprint and its own checksum, and put it in place atomically.
+    """Add the fingerprint and a checksum of itself to `meta`, and write it to meta.json atomically.
 
-    Raises DataSetError if it is longer than what is read back.
+    Raises DataSetError if it would be too long for `read_manifest`.
     """
     meta["bosrow"] |= {"fingerprint": data_fingerprint(meta), "complete": True, "meta_sha256": NO_HASH}
     text = json.dumps(meta, indent=2, allow_nan=False).encode() + b"\n"
     if len(text) > MAX_META_BYTES:
         raise DataSetError(
-            f"{data_dir / META} would have {len(text):,} bytes, at most {MAX_META_BYTES:,} are read back; give fewer "
-            "and larger source files or a larger --shard_rows, and --fresh"
+            f"{data_dir / META} would have {len(text):,} bytes, at most {MAX_META_BYTES:,} are allowed; give fewer "
+            "and larger source files or a larger --shard_rows, with --fresh"
         )
     digest = hashlib.sha256(text).hexdigest()
     place = text.rindex(f'"meta_sha256": "{NO_HASH}"'.encode()) + len('"meta_sha256": "')
@@ -197,8 +197,8 @@ def write_manifest(data_dir: Path, meta: dict[str, Any]) -> None:
 def read_manifest(data_dir: str | Path) -> Manifest:
     """Read and check `data_dir`/meta.json, and the size of every file that it names.
 
-    Raises DataSetError if the data set is incomplete, damaged, of another schema, or names a file
-    that is outside the directory, a link, or not of the size that its rows need.
+    Raises DataSetError if the data set is incomplete, damaged or of another schema, or if a file that it names is
+    outside the directory, a link, or of the wrong size.
     """
     data_dir = Path(data_dir)
     path = data_dir / META
@@ -226,7 +226,7 @@ def read_manifest(data_dir: str | Path) -> Manifest:
 
 
 def _check_seal(path: Path, data: bytes, meta: dict[str, Any]) -> None:
-    """Raise DataSetError unless `meta`, parsed from `data`, is of this schema, complete, and as it was written."""
+    """Raise DataSetError unless `meta`, parsed from `data`, has this schema and its own checksum and is complete."""
     own = meta.get("bosrow")
     if not isinstance(own, dict):
         raise DataSetError(f"{path} lacks the field 'bosrow'; it was not made by bosrow, or was damaged")
@@ -245,21 +245,21 @@ def sealed_digest(data: bytes, seal: str) -> str:
 
 
 def _manifest(fields: MetaFields, meta: dict[str, Any]) -> Manifest:
-    """The manifest, of which every single field is right. Raises Invalid where they do not fit each other."""
+    """The manifest of fields that are right one by one. Raises Invalid if they do not fit each other."""
     own = fields.bosrow
     if fields.row_tokens != fields.seq_len + 1:
-        raise Invalid(f"row_tokens is {fields.row_tokens}, required is seq_len + 1, {fields.seq_len + 1}")
+        raise Invalid(f"row_tokens is {fields.row_tokens}, seq_len + 1 = {fields.seq_len + 1} was required")
     if fields.bos_token_id >= fields.vocab_size:
-        raise Invalid(f"bos_token_id is {fields.bos_token_id}, required is less than vocab_size, {fields.vocab_size}")
+        raise Invalid(f"bos_token_id is {fields.bos_token_id}, less than vocab_size = {fields.vocab_size} was required")
     if own.policy not in POLICIES:
-        raise Invalid(f"policy is {own.policy[:80]!r}, required is one of {', '.join(POLICIES)}")
+        raise Invalid(f"policy is {own.policy[:80]!r}, one of {', '.join(POLICIES)} was required")
     for shard in own.shards:
         _check_name(shard.name, SHARD_NAME)
         size = shard.rows * fields.row_tokens * TOKEN_BYTES
         if not shard.name.startswith(shard.split):
             raise Invalid(f"shard {shard.name} is said to belong to split {shard.split!r}")
         if shard.bytes != size:
-            raise Invalid(f"{shard.name} is said to have {shard.bytes:,} bytes, its {shard.rows:,} rows take {size:,}")
+            raise Invalid(f"it gives {shard.name} {shard.bytes:,} bytes, but its {shard.rows:,} rows take {size:,}")
     for file in own.provenance:
         _check_name(file.name, PROVENANCE_NAME)
     names = [shard.name for shard in own.shards] + [file.name for file in own.provenance]
@@ -282,7 +282,7 @@ def _manifest(fields: MetaFields, meta: dict[str, Any]) -> Manifest:
 
 def _check_name(name: str, pattern: re.Pattern[str]) -> None:
     if not pattern.fullmatch(name):
-        raise Invalid(f"it names {name[:80]!r}, which is no name of a bosrow file")
+        raise Invalid(f"it names {name[:80]!r}, which is not the name of a bosrow file")
 
 
 def _check_file(path: Path, size: int, meta: Path) -> None:
@@ -290,9 +290,9 @@ def _check_file(path: Path, size: int, meta: Path) -> None:
         raise DataSetError(f"{path} is missing, or not a regular file; the data set is damaged")
     found = path.stat().st_size
     if found != size:
-        raise DataSetError(f"{path} has {found:,} bytes, {meta} says {size:,}; the data set is damaged")
+        raise DataSetError(f"{path} has {found:,} bytes, but {meta} says {size:,}; the data set is damaged")
 
 
 def as_entries(items: list[ShardInfo] | list[ProvenanceInfo]) -> list[dict[str, Any]]:
-    """Shard or provenance records as they stand in meta.json."""
+    """Shard or provenance records as stored in meta.json."""
     return msgspec.to_builtins(items)

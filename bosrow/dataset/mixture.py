@@ -1,13 +1,14 @@
 """Several data sets as one endless order of rows, in the proportions of their weights.
 
-Promise: the shares are exact in every block of a few hundred to a few thousand positions. A position's row is found
-by arithmetic, without state, so a mixture resumes anywhere and is the same for any number of ranks. Each data set
-goes through epochs of its own, with each of its rows once in each (two epochs may overlap by less than a block).
-Cost: that of the order of one data set, and about 0.1 milliseconds for each block that is asked for.
+Promise: the shares are exact in every block of a few hundred to a few thousand positions. A position's row is computed
+without any state, so a mixture resumes anywhere and is the same for any number of ranks. Each data set goes through its
+own epochs, with each of its rows once in each (two epochs may overlap by less than a block).
+Cost: as for the order of one data set, and about 0.1 milliseconds for each block that is asked for.
 
-A block of B positions holds b_i positions of data set i. The block's own order (a `RowOrder` over B slots, one block an
-epoch) says which slot stands at a position; the slots are dealt out to the data sets in turn. So in block k, the j-th
-slot of data set i holds place k * b_i + j of that data set's order.
+A block of B positions holds b_i positions of data set i. The slots 0 to B - 1 belong to the data sets one after the
+other: the first b_0 to data set 0, the next b_1 to data set 1, and so on. In each block a new permutation (one epoch of
+a `RowOrder` over B slots) decides which slot is at which position. In block k, the j-th slot of data set i holds
+position k * b_i + j of that data set's own order.
 
     >>> mixed = MixedOrder(rows=(10, 4), shares=(2, 1), seed=42)
     >>> places = mixed.rows_at(np.arange(30))  # rows 0 to 9 are the first data set's, 10 to 13 the second's
@@ -36,7 +37,7 @@ WEIGHTED = re.compile(r"(.+):(\d+(?:\.\d*)?|\.\d+|\d+/[1-9]\d*)")
 
 
 def weighted_paths(texts: tuple[str, ...]) -> list[tuple[Path, Fraction]]:
-    """Each "PATH:WEIGHT" or "PATH" (weight 1) of `texts`. A folder whose name ends like a weight wins over it.
+    """Each "PATH:WEIGHT" or "PATH" (weight 1) of `texts`. A text that is an existing path has weight 1.
 
     >>> weighted_paths(("web:0.7", "books:3/10"))
     [(PosixPath('web'), Fraction(7, 10)), (PosixPath('books'), Fraction(3, 10))]
@@ -52,9 +53,9 @@ def weighted_paths(texts: tuple[str, ...]) -> list[tuple[Path, Fraction]]:
 
 
 def shares_of(weights: list[Fraction]) -> tuple[int, ...]:
-    """How many positions of a block each data set gets: whole numbers in exactly the proportions of `weights`.
+    """How many positions of a block each data set gets, exactly in proportion to `weights`.
 
-    Raises OptionError if that takes a block of more than 65,536 positions.
+    Raises OptionError if a block would need more than 65,536 positions.
 
     >>> shares_of([Fraction("0.75"), Fraction("0.25")])
     (192, 64)
@@ -63,7 +64,7 @@ def shares_of(weights: list[Fraction]) -> tuple[int, ...]:
     smallest = math.lcm(*((weight / total).denominator for weight in weights))
     if smallest > LARGEST_BLOCK:
         raise OptionError(
-            f"the weights of --data_dir are exact only in blocks of {smallest:,} rows, at most {LARGEST_BLOCK:,} are "
+            f"the weights of --data_dir need blocks of {smallest:,} rows to be exact, at most {LARGEST_BLOCK:,} are "
             "possible; give weights with fewer digits"
         )
     block = smallest * -(-LEAST_BLOCK // smallest)
@@ -72,7 +73,7 @@ def shares_of(weights: list[Fraction]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class MixedOrder:
-    """The endless order of several data sets of `rows` rows each, `shares` of them in each block, under `seed`.
+    """The endless order of several data sets: data set i has `rows[i]` rows, and `shares[i]` positions of a block.
 
     A row's number counts over all data sets, in the order in which they were given.
     """
@@ -83,7 +84,7 @@ class MixedOrder:
 
     @cached_property
     def _orders(self) -> list[RowOrder]:
-        """Of each data set's rows; with seeds of their own, lest data sets of the same size go in step."""
+        """The order of each data set. Their seeds differ, so data sets of the same size are in different orders."""
         return [
             RowOrder(rows=rows, seed=_derived_seed(self.seed, f"data set {number}"))
             for number, rows in enumerate(self.rows)
@@ -94,7 +95,7 @@ class MixedOrder:
         return RowOrder(rows=sum(self.shares), seed=_derived_seed(self.seed, "slots"))
 
     def places_at(self, positions: Integers) -> tuple[Integers, Integers]:
-        """For each of `positions`: the number of its data set, and the place in that data set's own endless order."""
+        """For each of `positions`: the number of its data set, and the position in that data set's own order."""
         positions = np.asarray(positions, dtype=np.int64)
         firsts = np.cumsum((0, *self.shares))
         slots = self._slots.rows_at(positions)
@@ -117,7 +118,7 @@ def _derived_seed(seed: int, name: str) -> int:
 
 
 class MixedRows:
-    """The rows of several data sets, one after the other; read like `Rows`."""
+    """The rows of several data sets, one data set after the other; read like `Rows`."""
 
     def __init__(self, parts: list[Rows]) -> None:
         self.parts = parts
@@ -128,7 +129,7 @@ class MixedRows:
         return int(self._firsts[-1])
 
     def __getitem__(self, index: NDArray[np.integer]) -> TokenArray:
-        """The rows at `index` (n,), as a copy (n, row_tokens). Raises IndexError if one is not there."""
+        """The rows at `index` (n,), as a copy (n, row_tokens). Raises IndexError if one does not exist."""
         index = np.asarray(index)
         if index.size and (index.min() < 0 or index.max() >= len(self)):
             raise IndexError(f"there are {len(self):,} rows; row {index.max():,} was asked for")
@@ -140,23 +141,23 @@ class MixedRows:
         return result
 
     def locate(self, row: int) -> tuple[str, int]:
-        """The shard that holds `row`, its data set's folder before its name, and the row's number inside it."""
+        """The path of the shard that holds `row`, with its data set's folder, and the row's number in the shard."""
         number = int(np.searchsorted(self._firsts, row, side="right")) - 1
         shard, row_in_shard = self.parts[number].locate(row - int(self._firsts[number]))
         return str(self.parts[number].data_dir / shard), row_in_shard
 
 
 class Mixture:
-    """The data sets of a run with their weights; a single one is the simplest case, and costs nothing more.
+    """The data sets of a run with their weights; there may be only one, and then a mixture costs nothing more.
 
-    Raises OptionError or DataSetError if a data set cannot be used, or not together with the others.
+    Raises OptionError or DataSetError if a data set cannot be used, or does not fit the others.
     """
 
     def __init__(self, data_dirs: tuple[str, ...], *, seq_len: int) -> None:
         weighted = weighted_paths(data_dirs)
         self.parts = [open_rows(path, "train", seq_len=seq_len) for path, _ in weighted]
         self.shares = shares_of([weight for _, weight in weighted])
-        # Of the first; what training needs of them (tokens, rows, tokenizer) is the same in all.
+        # Of the first data set. What training needs of these (tokenizer, row length) is the same in all.
         self.data_dir, self.manifest = self.parts[0].data_dir, self.parts[0].manifest
         for part in self.parts[1:]:
             _require_same_tokens(self.parts[0], part)
@@ -174,7 +175,7 @@ class Mixture:
         return _joined(parts) if parts else None
 
     def epochs(self, positions: int) -> list[Fraction]:
-        """How often each data set has been gone through after the first `positions`, to within a block."""
+        """How many epochs of each data set the first `positions` hold, to within a block."""
         block = sum(self.shares)
         return [
             Fraction(positions * share, block * len(part)) for share, part in zip(self.shares, self.parts, strict=True)
@@ -182,7 +183,7 @@ class Mixture:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the data sets and their shares; that of a single data set is its own."""
+        """SHA-256 of the data sets and their shares; for a single data set, its own fingerprint."""
         if len(self.parts) == 1:
             return self.manifest.fingerprint
         content = [[part.manifest.fingerprint, share] for part, share in zip(self.parts, self.shares, strict=True)]
@@ -194,7 +195,7 @@ def _joined(parts: list[Rows]) -> Rows | MixedRows:
 
 
 def _require_same_tokens(one: Rows, other: Rows) -> None:
-    """Raise OptionError if the token ids of the two do not mean the same text."""
+    """Raise OptionError unless the token ids of both mean the same text."""
     ours, theirs = (
         (
             part.manifest.meta.get("tokenizer"),

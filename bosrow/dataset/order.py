@@ -1,13 +1,13 @@
-"""The order of training: which row stands at which position, for any seed, epoch, rank and world size.
+"""The order of training: which row is at which position, for any seed, epoch, rank and world size.
 
-Promise: each epoch holds each row exactly once, in an order that looks random; the rows of a step do not
-depend on the number of ranks; nothing is stored, so a run resumes anywhere by arithmetic. Cost: about
-0.5 microseconds a position in bulk, memory only for what is asked.
+Promise: each epoch holds each row exactly once, in an order that looks random. The rows of a step do not depend on the
+number of ranks. Nothing is stored, so a run resumes at any position. Cost: about 0.5 microseconds a position in bulk,
+and memory only for the positions asked for.
 
-Position p of the endless order is row perm(p mod N) of epoch p div N. The permutation is an alternating
-Feistel network (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"): a row number below N
-is split into (left, right) over a rectangle just larger than N; each round adds a keyed hash of one half
-to the other, which can be undone; a result beyond N goes through again (cycle walking).
+Position p of the endless order holds row perm(p mod N) of epoch p div N. The permutation is an alternating
+Feistel network (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). A row number below N is
+split into (left, right), its place in a rectangle just larger than N. Each round adds a keyed hash of one
+half to the other, which can be undone. A result of N or more is permuted again (cycle walking).
 
     >>> order = RowOrder(rows=10, seed=42)
     >>> sorted(order.rows_at(np.arange(10)).tolist())
@@ -84,7 +84,7 @@ class RowOrder:
 
     @property
     def _sides(self) -> tuple[np.uint64, np.uint64]:
-        """A rectangle of at least `rows` places, and fewer than sqrt(rows) + 1 more."""
+        """Width and height of the rectangle: at least `rows` places, and fewer than sqrt(rows) + 1 more."""
         width = math.isqrt(self.rows - 1) + 1
         return np.uint64(width), np.uint64(-(-self.rows // width))
 
@@ -110,9 +110,9 @@ class RowOrder:
 
 
 def positions_of_step(step: int, rows_per_step: int, rank: int = 0, world_size: int = 1) -> Integers:
-    """Positions that `rank` of `world_size` takes in step `step` (counted from 0): every world_size-th.
+    """The positions that `rank` of `world_size` reads in step `step` (counted from 0): every world_size-th one.
 
-    Together, the ranks of any world size that divides `rows_per_step` take the same positions.
+    For any world size that divides `rows_per_step`, the ranks together read the same positions.
 
     >>> positions_of_step(step=2, rows_per_step=6, rank=1, world_size=3)
     array([13, 16])

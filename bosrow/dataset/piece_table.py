@@ -1,9 +1,9 @@
-"""The pieces of a data set: which tokens of which document stand at which place of which row.
+"""The pieces of a data set: which tokens of which document are at which place of which row.
 
-Promise: each piece lies inside the rows and names a document that there is, and the pieces of a row that was asked for
-make up all of it, or DataSetError says which do not. Cost: a question about rows or a document reads the Parquet row
-groups that can hold the answer (131,072 pieces each): a few for rows, which are in order; for a document up to all of
-them, since its pieces may be anywhere. `of_split` and `of_shard` hand out arrays, 131,072 pieces at a time.
+Promise: each piece lies inside the rows and names a document that exists, and the pieces of a row that was asked for
+fill it exactly; otherwise DataSetError says which do not. Cost: looking up rows or a document reads the Parquet row
+groups that can hold them (131,072 pieces each). For rows these are a few, since pieces are in order of rows; for a
+document they may be all. `of_split` and `of_shard` yield arrays of up to 131,072 pieces.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -41,7 +41,7 @@ class PieceTable:
         return self.of_rows(split, [row])[row]
 
     def of_rows(self, split: str, rows: Iterable[int]) -> dict[int, list[PlacedPiece]]:
-        """The pieces of each of `rows` (counted within the split), left to right. Raises OptionError for others."""
+        """The pieces of each of `rows` (counted within the split), left to right. Raises OptionError as `of_row`."""
         wanted = sorted(set(rows))
         total = self._manifest.rows_of(split)
         if not total:
@@ -60,7 +60,7 @@ class PieceTable:
         return found
 
     def of_document(self, document: int) -> list[PlacedPiece]:
-        """Where a document is, in order of its offsets; empty if no row holds any of it."""
+        """The pieces of a document, in order of their offsets; empty if no row holds any of it."""
         found = [
             placed
             for split in SPLITS
@@ -76,7 +76,7 @@ class PieceTable:
                 yield pieces | {"row": pieces["row"].astype(np.int64) + first}
 
     def of_shard(self, shard: ShardInfo, only: tuple[str, Collection[int]] | None = None) -> Iterator[PieceColumns]:
-        """The pieces of a shard in order (`only`: those of which a column has one of some values).
+        """The pieces of a shard in order; with `only`, a column and values, the pieces that have one of the values.
 
         `row` counts within the shard. Raises DataSetError for a piece that the shard cannot hold.
         """
@@ -91,9 +91,9 @@ class PieceTable:
             yield pieces
 
     def of_tail(self, split: str) -> tuple[PieceColumns, npt.NDArray[np.uint16]]:
-        """The pieces of a split's unfilled last row, without places, and their tokens one after the other.
+        """The tail: the pieces of a split's unfilled last row, without rows and columns, and all their tokens.
 
-        Both are empty where no tail was stored.
+        Both are empty if no tail was stored.
         """
         name = tail_file(split)
         columns: PieceColumns = {field.name: np.empty(0, PIECE[field.name]) for field in TAIL if field.name != "tokens"}
@@ -103,7 +103,7 @@ class PieceTable:
             ends = np.from_dlpack(lists.offsets)
             tokens = np.concatenate([tokens, np.from_dlpack(lists.values)[ends[0] : ends[-1]]])
             if np.diff(ends).tolist() != as_array(table["length"]).tolist():
-                raise DataSetError(f"{name}: a piece has not the tokens that its length says; the data set is damaged")
+                raise DataSetError(f"{name}: a piece has more or fewer tokens than its length; the data set is damaged")
             columns = {key: np.concatenate([columns[key], as_array(table[key])]) for key in columns}
         return columns, tokens
 
@@ -122,7 +122,7 @@ class PieceTable:
                 yield PlacedPiece(shard.split, first + row, column, Piece(document, offset, length, added_bos))
 
     def _check_row(self, split: str, row: int, pieces: list[PlacedPiece]) -> None:
-        """Raise DataSetError unless the pieces, one behind the other, make up a row."""
+        """Raise DataSetError unless the pieces, one after the other, fill a row exactly."""
         end = 0
         for placed in pieces:
             if placed.column != end:
@@ -132,6 +132,6 @@ class PieceTable:
             if end == self._manifest.row_tokens:
                 return
         raise DataSetError(
-            f"the provenance of {split} row {row} in {self._files.data_dir} does not make up a row of "
+            f"the provenance of {split} row {row} in {self._files.data_dir} does not fill a row of "
             f"{self._manifest.row_tokens:,} tokens; the data set is damaged"
         )

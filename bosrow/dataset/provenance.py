@@ -4,9 +4,8 @@
     for placed in provenance.pieces.of_row("train", 7):
         print(placed.column, provenance.documents[placed.piece.document].source_file)
 
-Promise: files are checked against the manifest when opened, and pieces against the rows, so what is said of a row or a
-document fits the data set, or DataSetError says what does not. Cost: opening reads meta.json; what a question costs
-stands with `PieceTable` and `DocumentTable`.
+Promise: files are checked against the manifest when they are opened, and pieces against the rows. What does not fit
+raises DataSetError. Cost: opening reads meta.json; `PieceTable` and `DocumentTable` say what each look-up costs.
 """
 
 from functools import cached_property
@@ -21,7 +20,7 @@ from bosrow.errors import DataSetError
 
 
 class Provenance:
-    """The provenance of the data set in `data_dir`. Raises DataSetError where it has none or does not fit."""
+    """The provenance of the data set in `data_dir`. Raises DataSetError if there is none, or if it does not fit."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir

@@ -1,8 +1,9 @@
-"""What the files of a provenance are called and what stands in them, for those who write and those who read them.
+"""The names and the columns of the provenance files, for the modules that write and read them.
 
-`documents_NNNNNN.parquet` has a line for each document, in order of reading; `{split}_NNNNNN.parquet`, named like its
-shard, a line for each piece of the shard's rows; `{split}_tail.parquet` a line for each piece of the unfilled last row
-of a policy that loses nothing, with its tokens. Everything is counted from 0, and offset 0 is a document's own BOS.
+`documents_NNNNNN.parquet` has a line for each document, in order of reading. `{split}_NNNNNN.parquet`, named like its
+shard, has a line for each piece of the shard's rows. `{split}_tail.parquet` has a line, with tokens, for each piece of
+the unfilled last row; only policies that lose nothing have it. Everything is counted from 0; offset 0 is a document's
+own BOS.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ PIECE = np.dtype(
     [("row", "<u4"), ("column", "<u2"), ("length", "<u2"), ("document", "<u8"), ("offset", "<u4"), ("added_bos", "?")]
 )
 DOCUMENT = np.dtype([("source_file", "<u4"), ("source_row", "<u8"), ("tokens", "<u4"), ("split", "i1")])
-SPLIT_CODES = {"train": 0, "val": 1, None: -1}  # None: --val_shards, where rows have a split and documents have none
+SPLIT_CODES = {"train": 0, "val": 1, None: -1}  # None: with --val_shards rows have a split, documents do not
 
 # The same as columns of Parquet.
 PIECES = pa.schema([pa.field(name, pa.from_numpy_dtype(PIECE[name])) for name in PIECE.names or ()])
@@ -53,5 +54,5 @@ def tail_file(split: str) -> str:
 
 
 def documents_file(number: int) -> str:
-    """The name of the file with documents `number` x DOCUMENTS_PER_FILE and so on."""
+    """The name of the file whose first document is `number` * DOCUMENTS_PER_FILE."""
     return f"documents_{number:06d}.parquet"

@@ -1,8 +1,9 @@
-"""Reads the Parquet files of a provenance. They are not trusted: anybody may have written them.
+"""Reads the Parquet files of the provenance. They are untrusted input.
 
-Promise: columns of the right names and types, as many lines as meta.json says, and no null where none may be, or one
-DataSetError that names the file. Cost: a search reads only the row groups that can hold the answer. Arrays are made
-without pyarrow's own conversions, which import pandas or pyarrow.compute; either takes longer than most look-ups.
+Promise: columns have the right names and types, there are as many lines as meta.json says, and no nulls where they are
+not allowed. Otherwise one DataSetError names the file. Cost: a search reads only the row groups that can hold the
+answer. Arrays are made without pyarrow's own conversions, which import pandas or pyarrow.compute; that would take
+longer than most look-ups.
 """
 
 import errno
@@ -23,7 +24,7 @@ from bosrow.errors import DataSetError, MachineError
 
 
 class ProvenanceFiles:
-    """The files of a provenance, by the names that meta.json gives them."""
+    """The provenance files that meta.json names."""
 
     def __init__(self, data_dir: Path, infos: Iterable[ProvenanceInfo]) -> None:
         self.data_dir = data_dir
@@ -39,23 +40,23 @@ class ProvenanceFiles:
         return self._lines[name]
 
     def open(self, name: str) -> "ProvenanceFile":
-        """A file, open. Raises DataSetError where meta.json names none so, or the file is not as it says."""
+        """Open a file. Raises DataSetError if meta.json does not name it, or if the file does not fit meta.json."""
         if name not in self._lines:
             raise DataSetError(f"{self.data_dir} lacks {FOLDER}/{name}; the data set is damaged")
         return ProvenanceFile(self.data_dir / FOLDER / name, self._lines[name])
 
 
 class ProvenanceFile:
-    """One file of a provenance, which meta.json says has `lines` lines. Raises DataSetError where it does not fit."""
+    """One provenance file. Raises DataSetError if it does not have `lines` lines, as meta.json says."""
 
     def __init__(self, path: Path, lines: int) -> None:
         self.path = path
         with self._readable():
-            # As bytes: pyarrow takes text with a colon for a URI, and refuses a name that is not UTF-8.
+            # As bytes: pyarrow takes a str with a colon for a URI, and refuses a name that is not UTF-8.
             self._file = pq.ParquetFile(pa.OSFile(os.fsencode(path)))
             found, self._schema = self._file.metadata.num_rows, self._file.schema_arrow
         if found != lines:
-            raise DataSetError(f"{path} has {found:,} lines, meta.json says {lines:,}; the data set is damaged")
+            raise DataSetError(f"{path} has {found:,} lines, but meta.json says {lines:,}; the data set is damaged")
         self._check_types()
 
     def _check_types(self) -> None:
@@ -78,13 +79,13 @@ class ProvenanceFile:
 
     @property
     def has_ids(self) -> bool:
-        """Whether it is of documents whose ids were kept (--id_field)."""
+        """Whether it is a documents file with ids (--id_field)."""
         return "id" in self._schema.names
 
     def tables(
         self, columns: list[str] | None = None, only: tuple[str, Collection[int]] | None = None
     ) -> Iterator[pa.Table]:
-        """The lines of a row group at a time; with `only`, a column and values: the row groups that can hold them."""
+        """The lines, a row group at a time. `only`, a column and values: only row groups that can hold one of them."""
         columns = columns or self._required.names
         with self._readable():
             for group in range(self._file.num_row_groups):
@@ -94,7 +95,7 @@ class ProvenanceFile:
                     yield table
 
     def arrays(self, only: tuple[str, Collection[int]] | None = None) -> Iterator[PieceColumns]:
-        """As `tables`, where all columns hold numbers; with `only` exactly the lines that hold one of the values."""
+        """As `tables`, for files of numbers only. With `only`: exactly the lines that hold one of the values."""
         for table in self.tables(only=only):
             found = {name: as_array(table[name]) for name in table.column_names}
             if only is not None:
@@ -118,9 +119,9 @@ class ProvenanceFile:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Turn an error of pyarrow into a DataSetError, an error of the system into a MachineError.
+        """Turn an error of pyarrow into a DataSetError, and an error of the system into a MachineError.
 
-        pyarrow too raises OSError, for pages that make no sense; such an error has no errno.
+        pyarrow also raises OSError, without an errno, for pages that make no sense.
         """
         try:
             yield

@@ -1,8 +1,8 @@
-"""Writes the provenance beside the shards: a log of documents, and for each packer a log of pieces.
+"""Writes the provenance: a log of documents, and for each packer a log of pieces.
 
-While a file is open, its lines stand in an append-only file of fixed-size records, which a resumed run cuts back like
-a shard. When it is complete, they become Parquet. Promise: the bytes depend on the lines alone, since row groups have
-a fixed size. Cost: about 10 bytes a piece and a few microseconds a document.
+While a file is open, its lines are in an append-only file of fixed-size records, which a resumed run truncates like a
+shard. When the file is complete, it is rewritten as Parquet. Promise: its bytes depend on the lines alone, since row
+groups have a fixed size. Cost: about 10 bytes a piece and a few microseconds a document.
 """
 
 import io
@@ -38,7 +38,7 @@ FLUSH_RECORDS = 4096
 FLUSH_BYTES = 1 << 16
 SINK_BYTES = 1 << 20
 
-# Numbers that grow from line to line shrink to almost nothing as differences.
+# Numbers that grow from line to line take almost no space as differences.
 DELTA = "DELTA_BINARY_PACKED"
 PIECE_ENCODINGS = {"row": DELTA, "column": DELTA, "length": DELTA, "document": DELTA, "offset": DELTA}
 DOCUMENT_ENCODINGS = {"document": DELTA, "source_row": DELTA, "tokens": DELTA}
@@ -62,14 +62,14 @@ class RecordFile:
 
 
 class PieceLogState(Record):
-    """The files that are complete; and the open shard with its number of pieces, where one is open."""
+    """The complete files; and the open shard with its number of pieces, if one is open."""
 
     closed: list[ProvenanceInfo]
     open: tuple[str, Count] | None
 
 
 class DocumentLogState(Record):
-    """The files that are complete; the documents of the open one, and the bytes of their ids."""
+    """The complete files; the number of documents in the open file, and the bytes of their ids."""
 
     closed: list[ProvenanceInfo]
     records: Count
@@ -77,14 +77,14 @@ class DocumentLogState(Record):
 
 
 class PieceLog:
-    """The pieces of one packer's rows, in a file for each shard."""
+    """Records the pieces of one packer's rows, in a file for each shard."""
 
     def __init__(self, out_dir: Path) -> None:
         self.folder = out_dir / FOLDER
         self.closed: list[ProvenanceInfo] = []
-        self.outdated: list[Path] = []  # record files that no state will name again
+        self.outdated: list[Path] = []  # record files to delete when the next state is written
         self._open: RecordFile | None = None
-        self._rows: list[int] = []  # of the pieces that wait to be written
+        self._rows: list[int] = []  # rows whose pieces are not written yet
         self._pieces_of_row: list[int] = []
         self._pieces: list[Piece] = []
 
@@ -99,14 +99,14 @@ class PieceLog:
             self._flush()
 
     def _flush(self) -> None:
-        """Hand all pieces to the operating system."""
+        """Write all waiting pieces to the file."""
         if self._open is None or not self._pieces:
             return
         values = np.fromiter(chain.from_iterable(self._pieces), np.int64).reshape(-1, len(Piece._fields))
         records = np.empty(len(values), PIECE)
         for name, column in zip(Piece._fields, values.T, strict=True):
             records[name] = column
-        first = np.cumsum([0, *self._pieces_of_row[:-1]])  # piece of each row
+        first = np.cumsum([0, *self._pieces_of_row[:-1]])  # index of each row's first piece
         starts = np.cumsum(records["length"], dtype=np.int64) - records["length"]
         records["row"] = np.repeat(self._rows, self._pieces_of_row)
         records["column"] = starts - np.repeat(starts[first], self._pieces_of_row)
@@ -116,7 +116,7 @@ class PieceLog:
         self._pieces.clear()
 
     def close(self, shard: str) -> None:
-        """The shard is complete: write its pieces as Parquet."""
+        """Write the pieces of the open shard, which is complete, as Parquet."""
         self._flush()
         assert self._open is not None
         path = self.folder / pieces_file(shard)
@@ -128,7 +128,7 @@ class PieceLog:
         self._open = None
 
     def write_tail(self, split: str, pieces: list[Piece], tokens: list[npt.NDArray[np.uint16]]) -> None:
-        """Store the unfilled last row, of which no shard has a token."""
+        """Store the pieces and tokens of the unfilled last row, which is in no shard."""
         columns = np.array(pieces, np.dtype([(name, PIECE[name]) for name in Piece._fields]))
         ends = np.cumsum([0, *map(len, tokens)], dtype=np.int32)
         flat = np.concatenate([*tokens, np.empty(0, np.uint16)])
@@ -139,7 +139,7 @@ class PieceLog:
         self.closed.append(write_parquet(self.folder / tail_file(split), iter([table]), {}))
 
     def state(self, shard: str) -> PieceLogState:
-        """Make all pieces durable and say how many the open shard has."""
+        """Make all pieces durable. Returns what to record; `shard` is the open one."""
         self._flush()
         if self._open is not None:
             self._open.file.sync()
@@ -147,14 +147,14 @@ class PieceLog:
         return PieceLogState(closed=list(self.closed), open=opened)
 
     def restore(self, state: PieceLogState, shards: list[ShardInfo], open_shard: str | None) -> None:
-        """Take over what `state` returned, if it is of these complete shards and this open one; else Invalid."""
+        """Take over what `state` returned. Raises Invalid unless it fits these complete shards and the open one."""
         self.closed = _closed(self.folder, state.closed, [pieces_file(shard.name) for shard in shards])
         shard, records = state.open or (None, 0)
         if shard != open_shard or (records > 0) != (open_shard is not None):
             raise Invalid(f"the pieces are not of the open shard, {open_shard}")
 
     def reopen(self, state: PieceLogState) -> None:
-        """After `restore`: cut the open file back to its pieces."""
+        """After `restore`: truncate the open file to its pieces."""
         if state.open:
             shard, records = state.open
             self._open = RecordFile(self._path(shard), PIECE, records)
@@ -169,7 +169,7 @@ class PieceLog:
 
 
 class DocumentLog:
-    """A line for each document, in order of reading. `names` are the source's files; `with_ids` keeps ids too."""
+    """Records a line for each document, in order of reading. `names`: the source's files; `with_ids`: ids too."""
 
     def __init__(self, out_dir: Path, names: list[str], with_ids: bool) -> None:
         self.folder = out_dir / FOLDER
@@ -179,12 +179,12 @@ class DocumentLog:
         self.outdated: list[Path] = []
         self._open: RecordFile | None = None
         self._ids: AppendFile | None = None
-        self._lines = 0  # of the open file, those that wait included
+        self._lines = 0  # of the open file, with those not written yet
         self._waiting: list[tuple[int, int, int, int]] = []
         self._waiting_ids = bytearray()
 
     def add(self, place: tuple[int, int], tokens: int, split: str | None, document_id: str | None) -> None:
-        """Record the next document: (file, row) in the source, its length, the split that a hash gave it."""
+        """Record the next document: (file, row) in the source, length in tokens, split if it has one, id."""
         if self._open is None:
             self._open = RecordFile(self._path("documents"), DOCUMENT)
             self._ids = AppendFile(self._path("ids")) if self.with_ids else None
@@ -215,7 +215,7 @@ class DocumentLog:
         self._lines = 0
 
     def _flush(self) -> None:
-        """Hand all lines to the operating system."""
+        """Write all waiting lines to the files."""
         if self._open is not None and self._waiting:
             self._open.file.write(np.array(self._waiting, DOCUMENT).tobytes())
             self._waiting.clear()
@@ -243,7 +243,7 @@ class DocumentLog:
             yield pa.table(columns)
 
     def state(self) -> DocumentLogState:
-        """Make all lines durable and say how many there are."""
+        """Make all lines durable. Returns what to record."""
         self._flush()
         if self._open is not None:
             self._open.file.sync()
@@ -253,17 +253,17 @@ class DocumentLog:
         return DocumentLogState(closed=list(self.closed), records=self._lines, ids_bytes=ids_bytes)
 
     def restore(self, state: DocumentLogState, documents: int) -> None:
-        """Take over what `state` returned, if it is of so many documents; else Invalid."""
+        """Take over what `state` returned. Raises Invalid unless it is of `documents` documents."""
         files, self._lines = divmod(documents, DOCUMENTS_PER_FILE)
         if len(state.closed) != files or state.records != self._lines:
-            raise Invalid(f"the log of documents is not of the {documents} that were read")
+            raise Invalid(f"the log of documents does not have the {documents} that were read")
         self.closed = _closed(self.folder, state.closed, [documents_file(number) for number in range(files)])
         ids_bytes = _ids_bytes(self._path("ids"), self._lines) if self.with_ids and self._lines else 0
         if state.ids_bytes != ids_bytes:
             raise Invalid(f"the ids of {self._lines} documents are said to end at byte {state.ids_bytes}")
 
     def reopen(self, state: DocumentLogState) -> None:
-        """After `restore`: cut the open files back to their lines."""
+        """After `restore`: truncate the open files to their lines."""
         if self._lines:
             self._open = RecordFile(self._path("documents"), DOCUMENT, self._lines)
             self._ids = AppendFile(self._path("ids"), state.ids_bytes) if self.with_ids else None
@@ -279,9 +279,9 @@ class DocumentLog:
 
 
 def _closed(folder: Path, infos: list[ProvenanceInfo], names: list[str]) -> list[ProvenanceInfo]:
-    """What a state says of its complete files, if they are those of `names`; else Invalid."""
+    """The complete files that a state names. Raises Invalid unless they are those of `names`."""
     if [info.name for info in infos] != names:
-        raise Invalid(f"{len(infos)} provenance files are said to be complete, not the {len(names)} that are")
+        raise Invalid(f"it names {len(infos)} complete provenance files, but there must be {len(names)}")
     for info in infos:
         if not 0 < info.rows <= MOST_LINES:
             raise Invalid(f"{info.name} is said to have {info.rows} lines")
@@ -301,7 +301,7 @@ def read_ids(path: Path) -> Iterator[str | None]:
 
 
 def _ids_bytes(path: Path, documents: int) -> int:
-    """Where the ids of so many documents end in the ids of an open documents file."""
+    """How many bytes the first `documents` ids take in the ids file at `path`."""
     sha256_of(path, 0)  # raises an error if the file is missing
     with open(path, "rb") as file:
         for _ in range(documents):
@@ -311,14 +311,14 @@ def _ids_bytes(path: Path, documents: int) -> int:
 
 
 def as_column(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
-    """An array as Arrow has it, null where not `valid`. (pa.array() takes a third of a second to import pandas.)"""
+    """An array as an Arrow array, null where not `valid`. (pa.array() would import pandas: a third of a second.)"""
     bits = [None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))]
     data = np.packbits(values, bitorder="little") if values.dtype == bool else np.ascontiguousarray(values)
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [*bits, pa.py_buffer(data)])
 
 
 def as_strings(texts: Sequence[str | None]) -> pa.Array:
-    """Texts as Arrow has them."""
+    """Texts as an Arrow array."""
     data = [b"" if text is None else text.encode() for text in texts]
     valid = np.packbits([text is not None for text in texts], bitorder="little")
     ends = np.cumsum([0, *map(len, data)], dtype=np.int32)
@@ -328,7 +328,7 @@ def as_strings(texts: Sequence[str | None]) -> pa.Array:
 
 
 def write_parquet(path: Path, tables: Iterator[pa.Table], encodings: dict[str, str]) -> ProvenanceInfo:
-    """Write `tables`, each a row group, durably. The bytes depend on the tables alone. Raises MachineError."""
+    """Write `tables`, each a row group, durably; the bytes depend on them alone. Raises MachineError."""
     file = AppendFile(path.with_suffix(".parquet.tmp"))
     try:
         first = next(tables)
@@ -346,13 +346,13 @@ def write_parquet(path: Path, tables: Iterator[pa.Table], encodings: dict[str, s
         replace_with(file.path, path)
     except MachineError:
         file.close()
-        file.path.unlink()  # on a full disk it would take the room that others need
+        file.path.unlink()  # it would take room on a full disk
         raise
     return ProvenanceInfo(name=path.name, rows=lines, bytes=file.length, sha256=file.digest.hexdigest())
 
 
 class Sink(io.RawIOBase):
-    """An AppendFile as pyarrow wants it, which writes a column at a time; here they are collected to a block."""
+    """A file object that writes to an AppendFile. pyarrow writes a column at a time; here they make a block."""
 
     def __init__(self, file: AppendFile) -> None:
         self.file = file
@@ -368,6 +368,6 @@ class Sink(io.RawIOBase):
         return memoryview(data).nbytes
 
     def write_block(self) -> None:
-        """Hand all that was collected to the operating system."""
+        """Write the collected bytes to the file."""
         self.file.write(bytes(self.waiting))
         self.waiting.clear()

@@ -1,9 +1,9 @@
-"""The rows of a prepared data set, read from where they stand in their shards.
+"""Reads the rows of a prepared data set from its shards.
 
-Promise: of rows all over the data set the disk reads the pages that hold them and no others, many at once; rows that
-follow each other come in one read. A shard that was changed while in use is an error, never other tokens and never a
-crash. All data sets of a process share one budget of open files. A `Rows` may be used by any thread, and sent to
-another process. Cost: about 5 microseconds a row from the page cache.
+Promise: for scattered rows the disk reads only the pages that hold them, many at once; consecutive rows come in one
+read. A shard that changes while it is in use raises an error; it never gives other tokens, and never a crash. All data
+sets of a process share one limit of open files. A `Rows` may be used by several threads, and sent to another process.
+Cost: about 5 microseconds a row from the page cache.
 """
 
 import errno
@@ -38,8 +38,8 @@ class Rows:
         self.split = split
         self.row_tokens = manifest.row_tokens
         self._shards = manifest.shards_of(split)
-        self._first_rows = np.cumsum([0] + [shard.rows for shard in self._shards])  # of each shard, and the end
-        self._seen: dict[int, Identity] = {}  # of each shard, when it was first read
+        self._first_rows = np.cumsum([0] + [shard.rows for shard in self._shards])  # of each shard, then all rows
+        self._seen: dict[int, Identity] = {}  # of each shard, as it was when first read
 
     def __len__(self) -> int:
         return int(self._first_rows[-1])
@@ -65,7 +65,7 @@ class Rows:
         return index
 
     def _gather(self, index: NDArray[np.int64]) -> TokenArray:
-        """The rows at `index`, in its order; read in the order of the files, which disks like."""
+        """The rows at `index`, in its order; read in the order of the files, which is faster on disks."""
         result = np.empty((len(index), self.row_tokens), dtype="<u2")
         if (index[1:] >= index[:-1]).all():
             self._read(index, result)
@@ -75,10 +75,10 @@ class Rows:
         return result
 
     def _read(self, rows: NDArray[np.int64], into: TokenArray) -> None:
-        """Read `rows`, which ascend. Those that follow each other are a run, read at once.
+        """Read `rows`, which ascend. Consecutive rows are a run, which is read at once.
 
-        The disk is told of many runs before the first is read, so that it fetches them together and nothing else. A
-        single run is left to the kernel, which reads ahead where one run follows another.
+        Of several runs, the kernel is told before the first is read, so that the disk fetches them together and nothing
+        else. A single run is left to the kernel's own read-ahead, which helps if the next rows follow.
         """
         shards = np.searchsorted(self._first_rows, rows, side="right") - 1
         ends = (rows[1:] - rows[:-1] != 1) | (shards[1:] != shards[:-1])
@@ -87,7 +87,7 @@ class Rows:
         runs = list(
             zip(bounds[:-1], bounds[1:], shards[bounds[:-1]].tolist(), offsets[bounds[:-1]].tolist(), strict=True)
         )
-        at_once = most_open()  # so that no more shards are needed at once either
+        at_once = most_open()  # runs are of at most so many shards
         for some in (runs[first : first + at_once] for first in range(0, len(runs), at_once)):
             files = {shard: self._file(shard) for shard in {shard for _, _, shard, _ in some}}
             reads = [(files[shard], offset, into[start:stop]) for start, stop, shard, offset in some]
@@ -101,7 +101,7 @@ class Rows:
                     raise _fault(file.path, error) from None
 
     def _file(self, shard: int) -> OpenFile:
-        """A shard, open; looked at by its name each time, since it may have been changed or replaced."""
+        """A shard, open. Its path is checked each time, since the file may have been changed or replaced."""
         info = self._shards[shard]
         path = os.path.join(self.data_dir, info.name)
         try:
@@ -114,32 +114,32 @@ class Rows:
         return file
 
     def locate(self, row: int) -> tuple[str, int]:
-        """The shard that holds `row`, and the row's number inside it."""
+        """The name of the shard that holds `row`, and the row's number in the shard."""
         (row,) = self._checked(np.array([row])).tolist()
         shard = int(np.searchsorted(self._first_rows, row, side="right")) - 1
         return self._shards[shard].name, row - int(self._first_rows[shard])
 
     def starts(self, row: int) -> NDArray[np.int64]:
-        """Columns of `row` at which a document, or a piece with a BOS of its own, starts: those that hold BOS.
+        """The columns of `row` that hold BOS: there a document, or a piece with an added BOS, starts. Shape (starts,).
 
-        Text cannot forge a BOS, so this is exact. A `stream` row may begin inside a document; what stands before
-        the first of these columns is the rest of that document. Documents end where the next begins, so these
-        columns make an attention mask that keeps documents apart.
+        Text never gives a BOS, so this is exact. A `stream` row may begin inside a document; the columns before the
+        first start belong to that document. A document ends where the next one begins, so an attention mask that keeps
+        documents apart can be made of these columns.
         """
         return np.flatnonzero(self[row] == self.manifest.bos_token_id)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_seen": {}}  # the other process may be on another machine, with a copy
+        return self.__dict__ | {"_seen": {}}  # another machine may have a copy of the data set
 
 
 def _fault(path: str, error: OSError | EOFError) -> DataSetError | MachineError:
-    """What to say of a shard that cannot be read: it has gone or shrunk, or the machine has a fault."""
+    """The error for a shard that cannot be read: it is gone or too short, or the machine has a fault."""
     if isinstance(error, FileNotFoundError | NotADirectoryError | EOFError):
         why = str(error) or "it ends too early"
         return DataSetError(f"{path} cannot be read any more ({why}); the data set was changed while in use")
     why = error.strerror or str(error)
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        why += f"; bosrow keeps at most {most_open()} open, raise the limit with ulimit -n"
+        why += f"; bosrow keeps at most {most_open()} files open, raise the limit with ulimit -n"
     return MachineError(f"{path} cannot be read: {why}")
 
 

@@ -1,7 +1,7 @@
 """Writes rows into shards: raw little-endian uint16, `row_tokens` a row, no header.
 
-Rows are collected in a block and written a block at a time. A closed shard is durable and its checksum known.
-After a stop the writer goes on from a state: the open shard is cut back to the rows that the state counts.
+Rows are collected in blocks, which are written at once. A closed shard is durable and its checksum known. After an
+interruption the writer goes on from a state: the open shard is truncated to the rows that the state counts.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class ShardWriterState(Record):
-    """The shards that are complete, and the rows of the open one."""
+    """The complete shards, and the number of rows of the open one."""
 
     closed: list[ShardInfo]
     rows: Count
@@ -38,19 +38,19 @@ class ShardWriter:
         self.rows = 0  # of the open shard
         self._file: AppendFile | None = None
         rows = max(1, BLOCK_BYTES // (TOKEN_BYTES * row_tokens))
-        # One is filled while the checksum of the other is computed.
+        # One block is filled while the checksum of the other is computed.
         self._block, self._other_block = np.empty((2, rows, row_tokens), "<u2")
         self._waiting = 0  # rows of the block that are filled and not yet written
         self._name_next()
 
     def _name_next(self) -> None:
-        """`split` and `name` are of the shard that the next row goes to."""
+        """Set `split` and `name` for the shard that the next row goes to."""
         number = len(self.closed)
         self.split = self.split_of(number)
         self.name = f"{self.split}_{number:06d}.bin"
 
     def next_row(self) -> npt.NDArray[np.uint16]:
-        """Room for the next row, shape (row_tokens,): the caller fills all of it, then calls `row_done`."""
+        """An array for the next row, shape (row_tokens,). The caller fills all of it, then calls `row_done`."""
         return self._block[self._waiting]
 
     def row_done(self) -> None:
@@ -61,7 +61,7 @@ class ShardWriter:
             self._write_block()
 
     def close_shard(self) -> None:
-        """Make the open shard durable and final; without rows there is none."""
+        """Make the open shard durable and final. Does nothing if it has no rows."""
         if self.rows == 0:
             return
         file = self._write_block()
@@ -75,19 +75,19 @@ class ShardWriter:
         self._name_next()
 
     def state(self) -> ShardWriterState:
-        """Make all rows so far durable and say which they are."""
+        """Make all rows so far durable. Returns what to record."""
         if self.rows:
             self._write_block().sync()
         return ShardWriterState(closed=list(self.closed), rows=self.rows)
 
     def restore(self, state: ShardWriterState, rows: dict[str, int]) -> None:
-        """Take over what `state` returned, if it is of full shards and of `rows` in each split; else Invalid."""
+        """Take over what `state` returned. Raises Invalid unless it has full shards and `rows` rows in each split."""
         found: Counter[str] = Counter()
         full = self.rows_per_shard
         size = full * self.row_tokens * TOKEN_BYTES
         for shard in state.closed:
             if shard != ShardInfo(name=self.name, split=self.split, rows=full, bytes=size, sha256=shard.sha256):
-                raise Invalid(f"what is said of {self.name} is not of a full shard")
+                raise Invalid(f"its entry for {self.name} is not that of a full shard")
             check_size(self.folder / shard.name, shard.bytes)
             self.closed.append(shard)
             found[shard.split] += full
@@ -95,10 +95,10 @@ class ShardWriter:
         self.rows = state.rows
         found[self.split] += self.rows
         if self.rows >= self.rows_per_shard or found != Counter(rows):
-            raise Invalid(f"its shards have {dict(found)} rows, its ledgers {rows}")
+            raise Invalid(f"its shards have {dict(found)} rows, but its ledgers {rows}")
 
     def reopen(self) -> None:
-        """After `restore`: cut the open shard back to its rows."""
+        """After `restore`: truncate the open shard to its rows."""
         if self.rows:
             self._file = AppendFile(self.folder / self.name, self.rows * self.row_tokens * TOKEN_BYTES)
 
@@ -111,8 +111,8 @@ class ShardWriter:
         if self._file is None:
             if not SHARD_NAME.fullmatch(self.name):
                 raise OptionError(
-                    f"--shard_rows {self.rows_per_shard:,} makes more than 1,000,000 shards, for which there are no "
-                    "names; give a larger one, and --fresh"
+                    f"--shard_rows {self.rows_per_shard:,} makes more than 1,000,000 shards, which is not possible; "
+                    "give a larger value, with --fresh"
                 )
             self._file = AppendFile(self.folder / self.name)
         if self._waiting:

@@ -1,7 +1,7 @@
-"""The state file: where a preparation stands, so that the same command goes on to the same bytes.
+"""The state file: how far a preparation has come, so that the same command goes on and gives the same bytes.
 
-One line of JSON, then the tokens of the documents still in the packers' buffers, then the SHA-256 of both. The file
-is replaced atomically and removed when meta.json is in place.
+It holds one line of JSON, then the tokens of the documents that the packers hold, then the SHA-256 of both. The file
+is replaced atomically, and deleted after meta.json is written.
 """
 
 import hashlib
@@ -19,26 +19,26 @@ from bosrow.strict_json import parse_json
 STATE = "state.bin"
 STATE_SCHEMA = 3
 MAX_STATE_BYTES = 4 << 30
-MAX_HEAD_BYTES = 256 << 20  # of JSON: 1.8 million source files, at some 150 bytes each
+MAX_HEAD_BYTES = 256 << 20  # of JSON: 1.8 million source files at about 150 bytes each
 SEAL_BYTES = 32
 
 
 class State(NamedTuple):
-    """What a state file holds; `tokens`, shape (tokens of all held documents,), are those in the packers' buffers."""
+    """The contents of a state file. `tokens` are those of all documents that the packers hold, shape (tokens,)."""
 
     value: dict[str, Any]
     tokens: npt.NDArray[np.uint16]
 
 
 def write_state(folder: Path, value: dict[str, Any], tokens: list[npt.NDArray[np.uint16]]) -> None:
-    """Put a new state in place, durably. Raises DataSetError if it is longer than what is read back."""
+    """Replace the state file, durably. Raises DataSetError if it would be too long for `read_state`."""
     head = json.dumps({"schema": STATE_SCHEMA} | value).encode() + b"\n"
     body = b"".join(part.tobytes() for part in tokens)
     if len(head) > MAX_HEAD_BYTES or len(head) + len(body) + SEAL_BYTES > MAX_STATE_BYTES:
         raise DataSetError(
-            f"{folder / STATE} would have {len(head):,} bytes of JSON and {len(body):,} of tokens, at most "
-            f"{MAX_HEAD_BYTES:,} and {MAX_STATE_BYTES:,} together are read back; give fewer and larger source files, "
-            "a larger --shard_rows or a smaller --buffer_docs or --buffer_tokens, and --fresh"
+            f"{folder / STATE} would have {len(head):,} bytes of JSON and {len(body):,} of tokens; at most "
+            f"{MAX_HEAD_BYTES:,} and {MAX_STATE_BYTES:,} in all are allowed; give fewer and larger source files, "
+            "a larger --shard_rows or a smaller --buffer_docs or --buffer_tokens, with --fresh"
         )
     digest = hashlib.sha256(head)
     digest.update(body)
@@ -46,7 +46,7 @@ def write_state(folder: Path, value: dict[str, Any], tokens: list[npt.NDArray[np
 
 
 def read_state(folder: Path) -> State | None:
-    """The state in `folder`, or None where there is none. Raises DataSetError if it is damaged."""
+    """The state in `folder`; None if there is none. Raises DataSetError if it is damaged."""
     path = folder / STATE
     if not path.exists():
         return None
@@ -55,7 +55,7 @@ def read_state(folder: Path) -> State | None:
         head = file.readline(MAX_HEAD_BYTES)
         if not head.endswith(b"\n"):
             raise DataSetError(
-                f"{path} begins with no line of at most {MAX_HEAD_BYTES:,} bytes; it was damaged or edited, "
+                f"{path} does not begin with a line of at most {MAX_HEAD_BYTES:,} bytes; it was damaged or edited, "
                 "--fresh starts over"
             )
         try:
@@ -66,12 +66,12 @@ def read_state(folder: Path) -> State | None:
     schema = value.pop("schema", None)
     if schema != STATE_SCHEMA:
         raise DataSetError(
-            f"{path} is of schema {schema}, this bosrow writes schema {STATE_SCHEMA}; go on with the "
-            "bosrow that began it, or start over with --fresh"
+            f"{path} has schema {schema}, this bosrow reads schema {STATE_SCHEMA}; go on with the "
+            "version of bosrow that began it, or start over with --fresh"
         )
     tokens, seal = body[:-SEAL_BYTES], body[-SEAL_BYTES:]
     digest = hashlib.sha256(head)
     digest.update(tokens)
     if digest.digest() != seal or len(tokens) % 2:
-        raise DataSetError(f"{path} does not match its own checksum, it was damaged or edited; --fresh starts over")
+        raise DataSetError(f"{path} does not match its own checksum; it was damaged or edited, --fresh starts over")
     return State(value, np.frombuffer(tokens, "<u2"))

@@ -1,10 +1,10 @@
-"""`bosrow verify`: reads every byte of a data set and says what is wrong where.
+"""`bosrow verify`: reads every byte of a data set and says what is wrong, and where.
 
-`--quick` checks meta.json and the names, sizes and counts of the files, and reads no other file. `--checksums` checks
-the SHA-256 of every file, which is enough after a copy. The default checks all of that, and that ids are below the
-vocabulary, that BOS stands where rows and documents begin, and that the provenance fits rows and ledger. Cost: one
-pass at about the disk's speed, in which SHA-256 runs beside the other checks, then one pass over the provenance with
-16 bytes of memory a document.
+`--quick` checks meta.json and the names, sizes and counts of the files, and reads no other file. `--checksums` also
+checks the SHA-256 of every file, which is enough after a copy. The default checks all of that, and also that ids are in
+the vocabulary, that BOS is where rows and documents begin, and that the provenance fits the rows and the ledger. Cost:
+one pass at about the disk's speed, with SHA-256 computed in parallel to the other checks, then one pass over the
+provenance with 16 bytes of memory a document.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def verify(options: VerifyOptions) -> int:
 
 
 def damage(data_dir: Path, manifest: Manifest, *, quick: bool = False, checksums: bool = False) -> list[str]:
-    """What is wrong with a data set; an empty list if nothing is. `quick` and `checksums`: as the flags."""
+    """What is wrong with a data set; an empty list if nothing is. `quick` and `checksums` are as the flags."""
     found = _disagreements(manifest) + _strays(data_dir, manifest)
     if quick:
         return found
@@ -117,12 +117,12 @@ def _disagreements(manifest: Manifest) -> list[str]:
         except BosrowError as error:
             found.append(f"meta.json, {split}: {error}")
     found += [
-        f"meta.json says {name} {reprlib.repr(said)}, its shards have {have}"
+        f"meta.json says {name} {reprlib.repr(said)}, but its shards have {have}"
         for name, said, have in pairs
         if said != have
     ]
     if data_fingerprint(manifest.meta) != manifest.fingerprint:
-        found.append("meta.json has a fingerprint that is not that of its shards, ledger and tokenizer")
+        found.append("the fingerprint in meta.json is not that of its shards, ledger and tokenizer")
     return found
 
 
@@ -135,7 +135,7 @@ def _origin_faults(manifest: Manifest) -> list[str]:
 
 
 def _strays(data_dir: Path, manifest: Manifest) -> list[str]:
-    """Files with the name of a shard or of its provenance that meta.json does not know."""
+    """Files with the name of a shard or provenance file that meta.json does not name."""
     known = {shard.name for shard in manifest.shards} | {f"{FOLDER}/{info.name}" for info in manifest.provenance}
     there = [path.name for path in data_dir.iterdir() if SHARD_NAME.fullmatch(path.name)]
     there += [f"{FOLDER}/{path.name}" for path in data_dir.glob(f"{FOLDER}/*") if PROVENANCE_NAME.fullmatch(path.name)]
@@ -152,7 +152,7 @@ def _changed(path: Path, name: str, sha256: str, advance: Advance) -> list[str]:
 
 
 def _not_the_checksum(name: str) -> str:
-    return f"{name}: its SHA-256 is not the one in meta.json; some byte was changed"
+    return f"{name}: its SHA-256 is not the one in meta.json; it was changed"
 
 
 def _shard_damage(
@@ -164,7 +164,7 @@ def _shard_damage(
     step = max(1, BLOCK_BYTES // (2 * manifest.row_tokens))
     for start in range(0, shard.rows, step):
         block = np.array(rows[start : start + step])
-        hashed = hasher.submit(digest.update, block.data)  # lets go of the GIL, as numpy does below
+        hashed = hasher.submit(digest.update, block.data)  # releases the GIL, as numpy does below
         if manifest.begins_with_bos:
             wrong = np.flatnonzero(block[:, 0] != manifest.bos_token_id)
             found += [

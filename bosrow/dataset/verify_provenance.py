@@ -1,9 +1,9 @@
-"""Whether the provenance of a data set fits its rows, its documents and its ledger.
+"""Checks that the provenance of a data set fits its rows, its documents and its ledger.
 
-Checked: the pieces of each shard lie side by side from its first token to its last; BOS stands exactly where a
-document or an added BOS begins; the pieces of a document go on where the one before ended, and make up all of it
-where the policy loses nothing; tokens and documents add up to the ledger. Cost: one pass over the provenance and,
-from the page cache, the shards; 16 bytes of memory a document.
+The pieces of each shard fill it without gaps from its first token to its last. BOS is exactly where a document begins
+or a BOS was added. Each piece of a document begins where the one before ended; if the policy loses nothing, they make
+up all of it. Tokens and documents add up to the ledger. Cost: one pass over the provenance and, from the page cache,
+the shards; 16 bytes of memory a document.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from bosrow.packing.table import LOSSLESS
 
 
 def provenance_damage(data_dir: Path) -> list[str]:
-    """What does not fit, the first of each kind; an empty list if all does."""
+    """What does not fit: the first misfit of the pieces, or all of the ledger; an empty list if all is right."""
     try:
         return _Check(Provenance(data_dir)).run()
     except DataSetError as error:
@@ -29,13 +29,13 @@ def provenance_damage(data_dir: Path) -> list[str]:
 
 
 class _Check:
-    """One pass. `reached` is how many tokens of each document the pieces so far have come to."""
+    """One pass. `reached` is how many tokens of each document the pieces so far hold."""
 
     def __init__(self, provenance: Provenance) -> None:
         self.provenance = provenance
         self.manifest = provenance.manifest
         self.stream = self.manifest.policy == "stream"
-        # Reading them all checks each: its number, its split and its source file.
+        # Reading the documents checks the number, the split and the source file of each.
         self.lengths = np.fromiter((info.tokens for info in provenance.documents), np.int64)
         self.reached = np.zeros_like(self.lengths)
         self.counts: Counter[str] = Counter()
@@ -51,7 +51,7 @@ class _Check:
             if len(lacking):
                 document = lacking[0]
                 raise DataSetError(
-                    f"document {document} has {self.lengths[document]:,} tokens, its pieces hold "
+                    f"document {document} has {self.lengths[document]:,} tokens, but its pieces hold "
                     f"{self.reached[document]:,}; the policy {self.manifest.policy} loses none"
                 )
         return self._against_the_ledger()
@@ -59,13 +59,13 @@ class _Check:
     def _rows(self, split: str) -> None:
         row_tokens = self.manifest.row_tokens
         shards = iter(self.manifest.shards_of(split))
-        first_row, end, place = 0, 0, 0  # of the shard in hand: its first row, its last token, the next token
+        first_row, end, place = 0, 0, 0  # of the present shard: first row, end, next token
         tokens: npt.NDArray[np.uint16] = np.empty(0, np.uint16)
         for pieces in self.provenance.pieces.of_split(split):
-            if place == end:  # `columns` goes from shard to shard
+            if place == end:  # the pieces of the next shard begin
                 following = next(shards, None)
                 if following is None:
-                    raise DataSetError(f"the provenance of {split} goes on after its rows have ended")
+                    raise DataSetError(f"the provenance of {split} has pieces beyond its rows")
                 shard = following
                 first_row, place = first_row + end // row_tokens, 0
                 end = shard.rows * row_tokens
@@ -77,24 +77,23 @@ class _Check:
             stop = start + pieces["length"]
             wrong = np.flatnonzero(start != np.concatenate([[place], stop[:-1]]))
             if len(wrong) or stop[-1] > end:
-                raise DataSetError(
-                    f"{name}: piece {wrong[0] if len(wrong) else len(start)} is not beside the one before"
-                )
+                piece = wrong[0] if len(wrong) else len(start)
+                raise DataSetError(f"{name}: piece {piece} does not follow the one before")
             begins = start[(pieces["offset"] == 0) | pieces["added_bos"]]
             if not np.array_equal(
                 place + np.flatnonzero(tokens[place : stop[-1]] == self.manifest.bos_token_id), begins
             ):
-                raise DataSetError(f"{name}: BOS does not stand where its documents begin")
+                raise DataSetError(f"{name}: BOS is not where its documents begin")
             self._follow(split, pieces, (self.stream & (pieces["column"] == 0) & (pieces["row"] > 0)).astype(np.int64))
             place = int(stop[-1])
         if place != end or next(shards, None) is not None:
             raise DataSetError(f"the provenance of {split} ends before its rows do")
 
     def _follow(self, split: str, pieces: PieceColumns, repeated: npt.NDArray[np.int64]) -> None:
-        """Pieces of a document go on where the one before ended; a stream row repeats a token."""
+        """Check that each piece of a document begins where the one before ended; a stream row repeats a token."""
         document = pieces["document"].astype(np.int64)
         if document.max() >= len(self.lengths):
-            raise DataSetError(f"a piece in {split} names document {document.max()}, of {len(self.lengths):,}")
+            raise DataSetError(f"a piece in {split} names document {document.max()} of only {len(self.lengths):,}")
         order = np.argsort(document, kind="stable")
         document = document[order]
         start = (pieces["offset"].astype(np.int64) + repeated)[order]
@@ -118,7 +117,7 @@ class _Check:
     def _tail(self, split: str) -> None:
         pieces, tokens = self.provenance.pieces.of_tail(split)
         if tokens.max(initial=0) >= self.manifest.vocab_size:
-            raise DataSetError(f"{split}_tail.parquet holds an id beyond the vocabulary")
+            raise DataSetError(f"{split}_tail.parquet holds an id that is not in the vocabulary")
         columns = (pieces[name].tolist() for name in ("document", "offset", "length", "added_bos"))
         for document, offset, length, added_bos in zip(*columns, strict=True):
             end = offset + length - added_bos

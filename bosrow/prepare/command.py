@@ -1,6 +1,6 @@
 """`bosrow prepare`: begin a data set, go on with one, or say that it is complete.
 
-The same command always leads on: to the next checkpoint after an interruption, to the same bytes after a kill.
+After an interruption or a kill the same command goes on from the last checkpoint, and gives the same bytes.
 """
 
 from contextlib import ExitStack
@@ -30,7 +30,7 @@ from bosrow.tokenizers.tokenizer import Tokenizer
 
 
 def prepare(options: PrepareOptions) -> None:
-    """Prepare a data set, or go on with one, or say that it is complete."""
+    """Run `bosrow prepare`. Raises Interrupted after a signal, when the state file is up to date."""
     folder = options.out_dir
     check_folder(folder)
     with ExitStack() as stack:
@@ -39,7 +39,7 @@ def prepare(options: PrepareOptions) -> None:
             with stop.at_once():
                 tokenizer = _tokenizer(options)
                 begun = not options.fresh and ((folder / STATE).exists() or (folder / META).exists())
-                # One on the Hub stays the revision that it was begun with, so it is not looked up again.
+                # A source on the Hub keeps the revision that it was begun with, so it is not looked up again.
                 source = None if begun and not options.data_files and options.dataset else find_source(options)
                 if source is not None:
                     check_not_inside(folder, source)
@@ -76,12 +76,12 @@ def _say_complete(folder: Path, options: PrepareOptions, source: Source | None, 
     except Invalid as error:
         raise DataSetError(f"{folder / META}: {error}") from None
     check_same(folder, upgraded_identity(recorded, options), identity(options, source, tokenizer))
-    delete_all_but(folder, files_of(manifest))  # a kill right after meta.json was put in place leaves the state behind
+    delete_all_but(folder, files_of(manifest))  # a kill just after meta.json was written leaves the state file
     print(f"{folder} is complete, made from this source by these options; nothing to do (--fresh starts over)")
 
 
 def _begin(options: PrepareOptions, tokenizer: Tokenizer, source: Source, hold: Hold) -> Run:
-    """A new run. Its state, nothing consumed, is written before anything else."""
+    """A new run. Its state file is written before anything else."""
     delete_all_but(options.out_dir, keep=set())
     check_space(options, source, tokenizer, 0.0)
     warn_of_val_shards(options, source, tokenizer)
@@ -91,7 +91,7 @@ def _begin(options: PrepareOptions, tokenizer: Tokenizer, source: Source, hold: 
 
 
 def _go_on(options: PrepareOptions, tokenizer: Tokenizer, source: Source | None, saved: State, hold: Hold) -> Run:
-    """The run that `saved` was taken of. Where to read is what the options say; the state says it for the Hub alone."""
+    """The run that `saved` records. The options say where the source is; for the Hub, the state says it."""
     state = parse_state(options, saved)
     options = with_recorded_split(options, state.identity)
     run = Run(options, tokenizer, source or source_on_hub(options.out_dir, state, options), hold)
@@ -101,7 +101,7 @@ def _go_on(options: PrepareOptions, tokenizer: Tokenizer, source: Source | None,
 
 
 def _tokenizer(options: PrepareOptions) -> Tokenizer:
-    """The one asked for; with --from the one that the ids were made with."""
+    """The tokenizer of the options; with --from, the one of that data set."""
     if options.from_dir is None:
         return open_tokenizer(options.tokenizer, engine=options.engine)
     return dataset_tokenizer(options.from_dir, read_manifest(options.from_dir))

@@ -1,7 +1,7 @@
-"""Whether what a preparation will write fits on the disk, told before it begins.
+"""Checks before a preparation begins that what it will write fits on the disk.
 
-The estimate comes from the corpus's first unit: bytes of text in it, tokens in a sample of that. It is not
-made where there is room for far more than any text could take.
+The size is estimated from the first unit of the corpus: the bytes of its text, and the tokens in a sample of that. No
+estimate is made if the disk has more room than any text of that size could take.
 """
 
 import shutil
@@ -18,16 +18,16 @@ from bosrow.tokenizers.tokenizer import Tokenizer
 
 SAMPLE_BYTES = 1 << 20
 PROVENANCE = 1.05  # rows and provenance, as a multiple of rows: about 10 bytes a piece
-CROPPED = 0.5  # of all tokens, the share that the crop policies keep of web text at the usual lengths
+CROPPED = 0.5  # share of the tokens of web text that the crop policies keep at the usual row lengths
 HUB_TOKENS_PER_BYTE = 0.35  # of a compressed Parquet file of web text (fineweb-edu's sample-10BT)
-MOST_PER_BYTE = 40  # bytes of rows that a byte of the source could give: tokens of one byte, packed twenty to one
-MARGIN = 1.2  # the estimate may be too low by so much without a warning
-BYTES_PER_TOKEN = 16  # of a source, at least as many as any text takes, packed or not
-SURE = 4  # below this part of the estimate there is no hope
+MOST_PER_BYTE = 40  # most bytes of rows per byte of the source: one-byte tokens, and text compressed twenty to one
+MARGIN = 1.2  # warn if there is less room than this multiple of the estimate
+BYTES_PER_TOKEN = 16  # no text, compressed or not, takes more bytes of the source per token
+SURE = 4  # with less room than the estimate divided by this, it cannot fit
 
 
 def check_space(options: PrepareOptions, source: Source, tokenizer: Tokenizer, done: float) -> None:
-    """Warn where the part of the source after `done` (a share) may not fit; MachineError where it cannot."""
+    """Warn if the part of the source after `done` (a share) may not fit. Raises MachineError if it cannot."""
     free = shutil.disk_usage(options.out_dir).free
     if free > MOST_PER_BYTE * source.size and source.format != "rows":
         return
@@ -39,12 +39,12 @@ def check_space(options: PrepareOptions, source: Source, tokenizer: Tokenizer, d
         f"{_amount(free)} are free there"
     )
     if free < needed / SURE:
-        raise MachineError(f"{numbers}; make room, or choose another disk by --out_dir, or read less by --max_docs")
+        raise MachineError(f"{numbers}; make room, or choose another disk with --out_dir, or read less with --max_docs")
     print(f"warning: {numbers}", file=sys.stderr)
 
 
 def warn_of_val_shards(options: PrepareOptions, source: Source, tokenizer: Tokenizer) -> None:
-    """Warn where the shards that --val_shards asks for may take all rows, so that none are left for training."""
+    """Warn if the shards that --val_shards asks for may take all rows, so that none are left for training."""
     val_rows = options.val_by_shards * options.rows_per_shard
     if not val_rows or source.size > BYTES_PER_TOKEN * val_rows * options.row_tokens:
         return
@@ -62,7 +62,7 @@ def warn_of_val_shards(options: PrepareOptions, source: Source, tokenizer: Token
 
 
 def estimated_bytes(options: PrepareOptions, source: Source, tokenizer: Tokenizer) -> float:
-    """Bytes that a whole preparation will leave, by a look at its source; 0 where nothing can be told."""
+    """Bytes that a whole preparation will write, estimated from its source; 0 if they cannot be estimated."""
     kept = 1.0 if options.policy in LOSSLESS else CROPPED
     tokens, per_document = _tokens(source, tokenizer)
     if options.max_docs:
@@ -71,7 +71,7 @@ def estimated_bytes(options: PrepareOptions, source: Source, tokenizer: Tokenize
 
 
 def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
-    """Tokens of the source, and tokens a document (0: not known)."""
+    """Tokens of the source, and tokens per document (0: not known)."""
     if isinstance(source, DataSetSource):
         ledgers = read_manifest(source.data_dir).ledgers.values()
         placed = sum(ledger.tokens_placed for ledger in ledgers)

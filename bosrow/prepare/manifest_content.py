@@ -1,4 +1,4 @@
-"""What a run says of itself: its identity (what decides the bytes) and the contents of meta.json."""
+"""What a run records of itself: its identity (all that decides the bytes) and the contents of meta.json."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from bosrow.tokenizers.tokenizer import Tokenizer
 
 
 def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Everything that decides the bytes, one flat line each. Without `source` (not looked up) its line is left out."""
+    """Everything that decides the bytes, by name. Without `source` (if it was not looked up), its entry is left out."""
     values = {name: value for name, value in asdict(options).items() if name not in FREE}
     values["val_fraction"] = options.val_by_hash
     if source is not None:
@@ -40,7 +40,7 @@ def describe(
     seconds: float,
     engines: dict[str, str],
 ) -> dict[str, Any]:
-    """The contents of meta.json: the names that existing tools read, then all the rest below `bosrow`."""
+    """The contents of meta.json: the fields that existing tools read, and all others below `bosrow`."""
     rows = sum(ledger.rows for ledger in ledgers.values())
     written = rows * options.row_tokens
     cropped = sum(ledger.tokens_cropped for ledger in ledgers.values())

@@ -1,8 +1,8 @@
-"""The folder of a data set: which files in it are ours, and what an earlier run left there.
+"""The folder of a data set: which files in it are ours, and which of them an earlier run left there.
 
-Promise: nothing is written into a folder that holds anything else, nor through a link, only names that we give are
-ever deleted, and never a source. What says that a data set is complete, or how far it has come, goes first: a
-crash never leaves it without what it names.
+Promise: nothing is written into a folder that holds other files, nor through a link. Only files with our names are
+deleted, and never a source. meta.json and the state file are deleted before the files that they name, so a crash never
+leaves one of them without these files.
 """
 
 import os
@@ -20,11 +20,11 @@ from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 BAD_ROWS = "bad_rows.jsonl"
 OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", LOCK, OWNER, PROVENANCE, TOKENIZER_FILE}
 OUR_FILES |= {f"{TOKENIZER_FILE}.tmp"}
-UNFINISHED = (".pieces", ".documents", ".ids", ".parquet.tmp")  # of files in `provenance` that are not complete
+UNFINISHED = (".pieces", ".documents", ".ids", ".parquet.tmp")  # endings of incomplete files in `provenance`
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything which is not ours."""
+    """Raise DataSetError if the folder holds anything that is not ours."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -47,7 +47,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_not_inside(folder: Path, source: Source) -> None:
-    """Refuse a source that is in `folder` itself, where what an earlier run left is deleted."""
+    """Raise DataSetError if the source is inside `folder`, where files of earlier runs are deleted."""
     if any(Path(os.path.realpath(read)).is_relative_to(os.path.realpath(folder)) for read in source.folders()):
         raise DataSetError(f"--out_dir {folder} holds the source; give another folder")
 
@@ -59,12 +59,12 @@ def files_of(manifest: Manifest) -> set[str]:
 
 
 def delete_all_but(folder: Path, keep: set[str]) -> None:
-    """Delete what earlier runs left in `folder` and its provenance, but for the names in `keep` (and the lock)."""
+    """Delete our files in `folder` and its provenance, except the names in `keep` and the lock."""
     doomed = [path for path in (folder / PROVENANCE).glob("*") if path.name not in keep]
     for path in folder.iterdir():
         if (path.name in OUR_FILES or SHARD_NAME.fullmatch(path.name)) and path.name not in keep:
             doomed += [] if path.name in (LOCK, OWNER, PROVENANCE) else [path]
-    # First, and for good, what says that the other files are there: a crash must not leave it without them.
+    # These two name the others, so they are deleted first, durably: a crash must not leave them without these files.
     for name in (STATE, META):
         if folder / name in doomed:
             doomed.remove(folder / name)

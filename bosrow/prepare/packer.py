@@ -1,7 +1,7 @@
-"""One packer: documents of one split (or of the one stream that --val_shards divides) into shards.
+"""The packer: writes the documents of one split (with --val_shards, of both) into shards.
 
-It holds the tokens that its policy still waits to place, copies them into rows as the policy says, and keeps
-the ledger. `state()` and `restore()` carry all of it over a stop, to the token.
+It holds the tokens that its policy has not placed yet, copies them into rows as the policy says, and keeps the ledger.
+`state()` and `restore()` carry all of it over an interruption, to the token.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Tokens = npt.NDArray[np.uint16]
 
 @dataclass(slots=True)
 class HeldDocument:
-    """A document that later rows need. `tokens` may be shorter than `length` where the policy crops."""
+    """A document that later rows need. If the policy crops, `tokens` may be shorter than `length`."""
 
     tokens: Tokens
     length: int
@@ -31,16 +31,16 @@ class HeldDocument:
 
 
 class PackerState(Record):
-    """What a packer goes on from. The tokens of the documents held are kept beside it."""
+    """What a resumed packer needs. The tokens of the documents that it holds are stored separately."""
 
-    policy: dict[str, Any]  # of the policy's own type
+    policy: dict[str, Any]  # as the policy's own `State`
     shards: ShardWriterState
-    held: list[tuple[Count, Count, Count, Count, Count]]  # document, length, placed, pieces, tokens that are kept
+    held: list[tuple[Count, Count, Count, Count, Count]]  # document, length, placed, pieces, stored tokens
     pieces: PieceLogState | None = None
 
 
 class Packer:
-    """Places documents into rows. `home` is the split to which documents count while no row holds them."""
+    """Places documents into rows. `home` is the split in which a document is counted until a row holds it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Packer:
         self.held: dict[int, HeldDocument] = {}
 
     def add(self, document: int, tokens: Tokens, length: int) -> None:
-        """Take in a document of `length` tokens, of which `tokens` are those that the policy can place."""
+        """Add a document of `length` tokens; `tokens` are those of them that the policy can place."""
         self.held[document] = HeldDocument(tokens, length)
         ledger = self.ledgers[self.home]
         ledger.tokens_read += length
@@ -69,7 +69,7 @@ class Packer:
             self._write(row)
 
     def finish(self) -> None:
-        """The source has ended: write the last rows, close the last shard, store and count the tail."""
+        """At the end of the source: write the last rows, close the last shard, store and count the tail."""
         for row in self.policy.finish():
             self._write(row)
         self._close_shard()
@@ -94,7 +94,7 @@ class Packer:
             self.pieces.close(shard)
 
     def waiting(self, split: str) -> tuple[int, int]:
-        """Tokens and documents of `split` that are read and not yet in a row."""
+        """Tokens and documents of `split` that are read but not yet in a row."""
         if split != self.home:
             return 0, 0
         return sum(held.length - held.placed for held in self.held.values()), len(self.held)
@@ -119,7 +119,7 @@ class Packer:
             column = stop
             repeated += held.placed - offset
             placed += end - held.placed
-            if added_bos or end > held.placed:  # not where a `stream` row begins with a document's last token again
+            if added_bos or end > held.placed:  # else a `stream` row only repeats a document's last token
                 ledger.cuts += held.pieces > 0
                 held.pieces += 1
             held.placed = end
@@ -157,7 +157,7 @@ class Packer:
             ledger.documents_split += 1
 
     def state(self) -> tuple[PackerState, list[Tokens]]:
-        """Make the rows durable; return what is to be recorded, and the tokens of the held documents."""
+        """Make the rows durable. Returns what to record, and the tokens of the held documents."""
         state = PackerState(
             policy=msgspec.to_builtins(self.policy.state()),
             shards=self.writer.state(),
@@ -170,9 +170,10 @@ class Packer:
         return state, [held.tokens for held in self.held.values()]
 
     def restore(self, state: PackerState, tokens: Tokens) -> Tokens:
-        """Take over what `state` returned; return the part of `tokens` that is not this packer's.
+        """Take over what `state` returned. Returns the part of `tokens` that belongs to other packers.
 
-        Files are as they were before `reopen`. What no packer of these options and ledgers returns raises Invalid.
+        Files are not changed; `reopen` does that. Raises Invalid for a state that a packer with these options and
+        ledgers would not return.
         """
         for document, length, placed, pieces, stored in state.held:
             kept = min(length, self.writer.row_tokens) if self.policy.lossy else length
@@ -184,16 +185,16 @@ class Packer:
         self.policy.restore(policy_state)
         rest = [(document, held.length, held.placed) for document, held in sorted(self.held.items())]
         if self.policy.rest() != rest or self.policy.state() != policy_state:
-            raise Invalid("what its policy has to place is not what it holds")
+            raise Invalid("its policy and its packer do not hold the same documents")
         self.writer.restore(state.shards, {split: ledger.rows for split, ledger in self.ledgers.items()})
         if (self.pieces is None) != (state.pieces is None):
-            raise Invalid("it has the places of pieces, or lacks them, against --no_provenance")
+            raise Invalid("it has provenance and --no_provenance was given, or the other way round")
         if self.pieces and state.pieces:
             self.pieces.restore(state.pieces, self.writer.closed, self.writer.name if self.writer.rows else None)
         return tokens
 
     def reopen(self, state: PackerState) -> None:
-        """After `restore`: cut the open files back to what `state` counts."""
+        """After `restore`: truncate the open files to what `state` counts."""
         self.writer.reopen()
         if self.pieces and state.pieces:
             self.pieces.reopen(state.pieces)

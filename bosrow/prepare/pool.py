@@ -1,11 +1,12 @@
-"""An ordered, bounded, self-healing pool of tokenizing processes.
+"""An ordered, bounded pool of tokenizing processes, which replaces workers that die.
 
-Promise: the batches come in the order of the corpus, whatever the number of workers and whichever of them die. A
-dead worker is replaced and its unit done again, without the documents that have arrived already. A unit that kills
-three workers is named and stops the run. While one unit waits, for a slow network perhaps, others are read and
-tokenized. Memory is bounded: one budget of bytes for what was read and is not yet tokenized, one for what was
-tokenized and waits for its turn. The next unit in order is received outside these budgets, so order and
-back-pressure cannot lock each other.
+Promise: batches come in the order of the corpus, for any number of workers and whichever of them die. A dead worker is
+replaced and its unit done again, without the documents that have already arrived. A unit that kills three workers stops
+the run, and the message names it. While one unit waits, perhaps for a slow network, others are read and tokenized.
+
+Cost: memory is bounded. There is one budget of bytes for what is read and not yet tokenized, and one for what is
+tokenized and waits for its turn. The next unit in order is received even when they are spent. Otherwise the pool could
+wait for ever for room that only this unit can free.
 """
 
 import os
@@ -29,15 +30,15 @@ from bosrow.sources.formats import ITERATED, TOKEN_FORMATS
 from bosrow.sources.reading import units_of
 from bosrow.sources.unit import Position, Unit
 
-WAITING_BYTES = 128 << 20  # of results whose turn has not come
-READ_AHEAD = 2  # units per worker that the reader may be ahead,
-READ_AHEAD_BYTES = 128 << 20  # and bytes of text that travel with them
+WAITING_BYTES = 128 << 20  # of tokenized documents that wait for their turn
+READ_AHEAD = 2  # units per worker that the reader may be ahead
+READ_AHEAD_BYTES = 128 << 20  # of payload that these units may carry
 MAX_DEATHS = 3
 TICK_SECONDS = 0.5
 
 
 class Process:
-    """One child process and the connection to it. It leaves when its standard input ends."""
+    """A child process and the connection to it. It exits when its standard input ends."""
 
     def __init__(self, task: Task, start: Position | None = None) -> None:
         ours, theirs = socketpair()
@@ -46,15 +47,15 @@ class Process:
                 [sys.executable, "-P", "-c", f"from bosrow.prepare.worker import main; main({theirs.fileno()})"],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
-                # A child multiplies no matrices, and making threads for it would take a tenth of its start.
+                # A child multiplies no matrices; starting threads for that would take a tenth of its start.
                 env=os.environ | {"PYTHONPATH": _python_path(), "OPENBLAS_NUM_THREADS": "1"},
             )
         self.connection = Connection(ours.detach())
-        with suppress(ConnectionError):  # it died at once, which whoever receives will see
+        with suppress(ConnectionError):  # it died at once; `receive` will notice
             self.connection.send((task, start))
 
     def receive(self) -> Any:
-        """The next message. Raises EOFError when the process is gone, and what it sent if that is an error."""
+        """The next message; if it is an error, it is raised. Raises EOFError if the process is gone."""
         try:
             message = self.connection.recv()
         except OSError:  # in the middle of a message, too
@@ -73,7 +74,7 @@ class Process:
 
 
 def _python_path() -> str:
-    """Children find bosrow where this process found it, also when called from a notebook in another folder."""
+    """PYTHONPATH for children, so that they find bosrow where this process did, even from another folder."""
     return os.pathsep.join([str(Path(bosrow.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]).rstrip(
         os.pathsep
     )
@@ -81,7 +82,7 @@ def _python_path() -> str:
 
 @dataclass(eq=False)
 class Assignment:
-    """A unit on its way: who works on it, what it has given, and how many of its documents have arrived."""
+    """A unit in progress: its worker, its batches that wait, and how many of its documents have arrived."""
 
     unit: Unit
     arrived: int = 0
@@ -92,7 +93,7 @@ class Assignment:
 
 
 class Inline:
-    """The same as Pool without processes: everything happens in this one."""
+    """As Pool, without other processes: everything happens in this one."""
 
     def __init__(self, task: Task, start: Position, skip: int) -> None:
         self.task, self.start, self.skip = task, start, skip
@@ -116,7 +117,7 @@ class Inline:
 
 def open_pool(task: Task, start: Position, skip: int, workers: int) -> "Pool | Inline":
     """A pool of `workers` processes (0: none) that goes on at `start`, after the first `skip` documents there."""
-    if workers == 0 or task.source.format in TOKEN_FORMATS:  # ids are read faster than they could be handed over
+    if workers == 0 or task.source.format in TOKEN_FORMATS:  # ids are read faster than they could be sent
         return Inline(task, start, skip)
     return Pool(task, start, skip, workers)
 
@@ -124,8 +125,8 @@ def open_pool(task: Task, start: Position, skip: int, workers: int) -> "Pool | I
 class Pool:
     """Iterating yields (unit, batch) in order from `start` on, without the first `skip` documents of the first unit.
 
-    After a unit's last batch comes (unit, None); where nothing has arrived for `TICK_SECONDS` comes None, so that
-    whoever iterates can look at the clock and at signals.
+    (unit, None) follows a unit's last batch. None comes if nothing has arrived for `TICK_SECONDS`, so that the caller
+    can look at the clock and at signals.
     """
 
     def __init__(self, task: Task, start: Position, skip: int, workers: int) -> None:
@@ -135,7 +136,7 @@ class Pool:
         self.skip = skip
         self.reader: Process | None = Process(task, start)
         self.reader_position, self.reader_deaths = start, 0
-        self.reader_error: BosrowError | None = None  # raised when all that was read before it is done
+        self.reader_error: BosrowError | None = None  # raised after all units that were read before it
         self.idle: list[Process] = []
         self.early_deaths = 0  # of workers that had no unit
         self.processes = [Process(task) for _ in range(workers)]
@@ -151,7 +152,7 @@ class Pool:
 
     @property
     def waiting_units(self) -> int:
-        """Units that have been read or tokenized and wait for their turn."""
+        """Units that have been read, and perhaps tokenized, but not yet yielded in full."""
         return len(self.assignments)
 
     def __iter__(self) -> Iterator[tuple[Unit, Batch | None] | None]:
@@ -182,7 +183,7 @@ class Pool:
                     self._replace(assignment.worker, assignment)
 
     def _receive(self) -> bool:
-        """Take one message from each process that has one and may be heard now; False if none had."""
+        """Take one message from each process that has one and whose budget has room. False if there was none."""
         working = {assignment.worker: assignment for assignment in self.assignments if assignment.worker}
         head = self.assignments[0] if self.assignments else None
         heard: dict[Connection, Process] = {}

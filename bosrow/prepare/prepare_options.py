@@ -1,4 +1,4 @@
-"""What `bosrow prepare` can be told beyond the source; every default stands here."""
+"""The options of `bosrow prepare` beyond those of the source, with their defaults."""
 
 import os
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def _cores() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions(SourceOptions):
-    """Options of `bosrow prepare`. Those in `FREE` never change bytes."""
+    """Options of `bosrow prepare`. Those in `FREE` may change when a run goes on."""
 
     HELP: ClassVar = Help(
         groups=("source", "tokenizer", "packing", "val split", "output", "running"),
@@ -46,10 +46,10 @@ class PrepareOptions(SourceOptions):
     )
     batch_docs: int = option(256, group="running", help="documents per message of a worker")
     buffer_docs: int = option(1000, group="packing", help="documents in the packer's buffer")
-    buffer_tokens: int = option(1 << 26, group="packing", help="tokens in it, for keep")
+    buffer_tokens: int = option(1 << 26, group="packing", help="tokens in that buffer, for policy keep")
     shard_rows: int = option(0, group="output", help="rows per shard; 0: about 100M tokens")
     val_shards: int | None = option(
-        None, group="val split", help="the first N shards are val, instead of a share of the documents"
+        None, group="val split", help="make the first N shards val, instead of a share of the documents"
     )
     val_fraction: float | None = option(
         None, group="val split", help="share of documents in val, chosen by a hash of their tokens (default: 0.005)"
@@ -71,9 +71,7 @@ class PrepareOptions(SourceOptions):
             raise OptionError(f"--policy is {self.policy!r}; it must be {listed(POLICIES)}{question}")
         super().__post_init__()
         if self.engine == "gigatoken" and (self.from_dir or self.tokenizer != "gpt2"):
-            raise OptionError(
-                "--engine gigatoken encodes text by --tokenizer gpt2 alone, so not with --from; leave it out"
-            )
+            raise OptionError("--engine gigatoken works only with --tokenizer gpt2, and not with --from; leave it out")
         at_least(self, seq_len=1, batch_docs=1, buffer_docs=1, buffer_tokens=1, shard_rows=0, workers=0)
         if self.seq_len > MAX_SEQ_LEN:
             raise OptionError(f"--seq_len is {self.seq_len}; at most {MAX_SEQ_LEN} is possible")
@@ -88,7 +86,7 @@ class PrepareOptions(SourceOptions):
         if self.val_shards and self.policy in LOSSLESS:
             raise OptionError(
                 f"--val_shards cannot be used with --policy {self.policy}: a document begun in the last val row "
-                "would go on in the first train row; use --val_fraction"
+                "would continue in the first train row; use --val_fraction"
             )
 
     @property
@@ -103,17 +101,17 @@ class PrepareOptions(SourceOptions):
 
     @property
     def keeps_split(self) -> bool:
-        """Whether each document stays in the split that --from gives it."""
+        """Whether each document stays in the split that it has in the data set of --from."""
         return self.from_dir is not None and self.val_fraction is None and self.val_shards is None
 
     @property
     def packer_per_split(self) -> bool:
-        """Whether documents, not shards, have a split, so that each split has a packer of its own."""
+        """Whether each split has its own packer: a document, and not a shard, then belongs to a split."""
         return self.keeps_split or bool(self.val_by_hash)
 
     @property
     def val_by_hash(self) -> float | None:
-        """The share of documents in val where a hash decides; None where it does not."""
+        """The share of documents in val, if a hash chooses them; else None."""
         if self.keeps_split:
             return None
         if self.val_fraction is None and self.val_shards is None:
@@ -122,12 +120,12 @@ class PrepareOptions(SourceOptions):
 
     @property
     def val_by_shards(self) -> int:
-        """How many of the first shards are val; 0 where documents have a split."""
+        """How many of the first shards are val; 0 if documents have a split."""
         return self.val_shards or 0
 
 
-# Options that may change when a run goes on. (`data_files`, `from_dir` and `tokenizer` stand for data, which is
-# compared itself.)
+# Options that may change when a run goes on. (`data_files`, `from_dir` and `tokenizer` name data; the data itself is
+# compared.)
 FREE = (
     *("workers", "engine", "batch_docs", "checkpoint_seconds", "fresh", "out_dir", "on_bad_row"),
     *("data_files", "from_dir", "tokenizer"),

@@ -1,7 +1,7 @@
 """What a preparation shows while it runs.
 
-On a terminal one live line; elsewhere a line every `LINE_SECONDS`. Measuring memory walks /proc, so it is done
-once a line, never once a batch.
+On a terminal that is one live line, elsewhere a line every `LINE_SECONDS`. Memory is measured once a line and not once
+a batch, since that takes long.
 """
 
 import sys
@@ -21,7 +21,7 @@ LINE_SECONDS = 5.0
 
 
 def memory_bytes() -> int:
-    """Memory of this process and its children: PSS on Linux (shared pages counted once), RSS elsewhere."""
+    """Bytes of memory of this process and its children: PSS on Linux (shared pages count once), RSS elsewhere."""
     me = psutil.Process()
     total = 0
     for process in [me, *me.children(recursive=True)]:
@@ -68,7 +68,7 @@ class Progress:
             self.live.stop()
 
     def update(self) -> None:
-        """Show the state of things, if it is time."""
+        """Show a new line, if it is time for one."""
         now = time.monotonic()
         if now - self.shown < (LIVE_SECONDS if self.live else LINE_SECONDS):
             return

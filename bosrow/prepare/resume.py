@@ -1,7 +1,7 @@
-"""Going on from a state file: what it says is taken over, checked against itself, and only then are files changed.
+"""Resumes a preparation from its state file. The state is taken over and checked before any file is changed.
 
-Promise: a state that bosrow did not write, or that files no longer fit, is refused with one message, and nothing is
-touched. Any other error is a defect of bosrow and is told as one.
+Promise: a state that bosrow did not write, or that no longer fits the files, is refused with one message, and nothing
+is changed. Any other error is a defect of bosrow and is reported as one.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def parse_state(options: PrepareOptions, saved: State) -> RunState:
-    """The state with its types. Raises DataSetError if it is not of them, or of a CSV source read by older rules."""
+    """The state as a RunState. Raises DataSetError if a field is missing or wrong, or if it read CSV by older rules."""
     folder = options.out_dir
     try:
         state = typed(_upgraded(saved.value), RunState, "state")
@@ -39,23 +39,23 @@ def parse_state(options: PrepareOptions, saved: State) -> RunState:
     if state.source.format == "csv" and '"rules"' not in state.source.settings:
         raise DataSetError(
             "this preparation was begun by an older bosrow, which read CSV by the rules of pandas and lost text; "
-            "start over with --fresh, or go on with the bosrow that began it"
+            "start over with --fresh, or go on with the version of bosrow that began it"
         )
     return state
 
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
-    """A state as it is written now."""
+    """A state in the present form."""
     source = state.get("source")
     return state | {"source": upgraded_source(source)} if isinstance(source, dict) else state
 
 
 def source_on_hub(folder: Path, state: RunState, options: PrepareOptions) -> HubSource:
-    """The source that the run was begun with, so that a data set of the Hub keeps its revision."""
+    """The source that the run was begun with, so that a data set on the Hub keeps its revision."""
     source = state.source
     try:
         if not isinstance(source, HubSource) or source.dataset != options.dataset:
-            raise Invalid(f"its source is {source.origin['dataset']}, {options.dataset} was asked for")
+            raise Invalid(f"its source is {source.origin['dataset']}, but {options.dataset} was asked for")
         "".join(file.path + file.name for file in source.files).encode()
     except (Invalid, UnicodeEncodeError) as error:
         raise _damaged(folder, error) from None
@@ -63,7 +63,10 @@ def source_on_hub(folder: Path, state: RunState, options: PrepareOptions) -> Hub
 
 
 def resume(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
-    """Make the new `run` go on from `state`, of the same options, source and tokenizer; else DataSetError."""
+    """Make the new `run` go on from `state`. `tokens` are those of the held documents, shape (tokens,).
+
+    Raises DataSetError if the state is damaged, or has other options, another source or another tokenizer.
+    """
     folder = run.options.out_dir
     now = identity(run.options, run.source, run.tokenizer)
     check_same(folder, state.identity, now, state.source, run.source)
@@ -91,27 +94,27 @@ def _take_over(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> N
     for split, packer in run.packers.items():
         tokens = packer.restore(state.packers[split], tokens)
     if len(tokens):
-        raise Invalid("it holds tokens of no document")
+        raise Invalid("it holds tokens that belong to no document")
     if (run.document_log is None) != (state.document_log is None):
-        raise Invalid("it has a log of documents, or lacks one, against --no_provenance")
+        raise Invalid("it has provenance and --no_provenance was given, or the other way round")
     if run.document_log and state.document_log:
         run.document_log.restore(state.document_log, run.documents)
 
 
 def _check(run: Run, state: RunState) -> None:
-    """Raise Invalid unless counts, packers and ledgers, each taken from the state, tell the same story."""
+    """Raise Invalid unless the counts, packers and ledgers in the state agree with each other."""
     left, size = len(run.source.files) - run.position.file, run.source.size
     if left < 0 or (left == 0 and run.share < min(1, size)):
-        raise Invalid(f"it stands at {list(run.position)}, {run.share} of the source")
+        raise Invalid(f"its position is {list(run.position)}, {run.share} of the source")
     held = [document for packer in run.packers.values() for document in packer.held]
     read = sum(ledger.documents_read for ledger in run.ledgers.values())
     dropped = sum(ledger.documents_dropped.total() for ledger in run.ledgers.values())
     if run.documents != read - dropped or run.taken > read or max(held, default=-1) >= run.documents:
         raise Invalid(f"{run.documents} documents, {run.taken} of the last unit, do not fit {read} read")
     if run.source.format == "rows" and run.position.part + run.taken != read:
-        raise Invalid(f"it stands at document {run.position.part + run.taken} after {read}")
+        raise Invalid(f"its position is document {run.position.part + run.taken}, but {read} were read")
     if (dropped > 0) != (state.bad_rows_bytes > 0):
-        raise Invalid(f"{state.bad_rows_bytes} bytes tell of {dropped} bad rows")
+        raise Invalid(f"{state.bad_rows_bytes} bytes describe {dropped} bad rows")
     try:
         run.check_ledgers()
     except BosrowError as error:
@@ -119,7 +122,7 @@ def _check(run: Run, state: RunState) -> None:
 
 
 def _reopen(run: Run, state: RunState) -> None:
-    """Cut the open files back to what the state counts, and delete what it does not name."""
+    """Truncate the open files to what the state counts, and delete files that it does not name."""
     folder = run.options.out_dir
     if state.bad_rows_bytes:
         run.bad_rows = AppendFile(folder / BAD_ROWS, state.bad_rows_bytes)

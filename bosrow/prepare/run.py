@@ -1,8 +1,8 @@
 """One run of a preparation: documents from the pool into the packers, with checkpoints, up to meta.json.
 
 Promise: the bytes of the data set depend on source, tokenizer and options alone. Every `checkpoint_seconds` the rows
-so far are made durable and the state file is replaced. What ends a run in good order (a signal, a bad row, a network
-that stays away) is preceded by a checkpoint and costs nothing. meta.json is written last.
+so far are made durable and the state file is replaced. A run that a signal, a bad row or a lost network ends writes a
+checkpoint first, so no work is lost. meta.json is written last.
 """
 
 import gc
@@ -43,7 +43,7 @@ END = object()
 
 
 class Run:
-    """One run: the packers, the ledgers, and the place in the source up to which both have come."""
+    """One run: its packers, its ledgers, and its position in the source."""
 
     def __init__(self, options: PrepareOptions, tokenizer: Tokenizer, source: Source, hold: Hold) -> None:
         self.options = options
@@ -53,11 +53,11 @@ class Run:
         self.position = Position()
         self.taken = 0  # documents of the unit at `position` that are packed already
         self.share = 0.0  # of the source that is packed
-        self.documents = 0  # with tokens; the number that the next one gets
-        self.empty_texts = 0  # documents of a BOS alone
+        self.documents = 0  # that are packed; also the number of the next one
+        self.empty_texts = 0  # documents whose only token is BOS
         self.text_bytes = 0
-        self.seconds = 0.0  # of work, over all runs that led here
-        self.engines = {tokenizer.engine: tokenizer.engine_version}  # of the tokenizer, over the same runs
+        self.seconds = 0.0  # of work, over all runs of this preparation
+        self.engines = {tokenizer.engine: tokenizer.engine_version}  # name: version, over all runs
         self.bad_rows: AppendFile | None = None
         self.ledgers = {split: Ledger() for split in SPLITS}
         self.packers = self._make_packers()
@@ -67,7 +67,7 @@ class Run:
             self.document_log = DocumentLog(options.out_dir, names, source.id_field is not None)
 
     def _make_packers(self) -> dict[str, Packer]:
-        """One packer a split where a hash decides; else one for all, whose first shards are val."""
+        """One packer per split; or, with --val_shards, one packer whose first shards are val."""
         options = self.options
 
         def packer(home: str, val_shards: int) -> Packer:
@@ -92,7 +92,7 @@ class Run:
         return {"train": packer("train", options.val_by_shards)}
 
     def read(self, stop: Stop) -> None:
-        """Pack documents to the end of the source. After a signal: checkpoint, raise Interrupted."""
+        """Pack documents to the end of the source. After a signal, write a checkpoint and raise Interrupted."""
         options = self.options
         task = Task(
             source=self.source,
@@ -130,7 +130,7 @@ class Run:
 
     @contextmanager
     def _recorded(self, stop: Stop) -> Iterator[None]:
-        """What ends the run in here ends it between two documents: where, is recorded first."""
+        """Write a checkpoint before an error or a signal in this block ends the run."""
         try:
             yield
         except BosrowError:
@@ -156,7 +156,7 @@ class Run:
         )
 
     def _kept_tokens(self) -> int:
-        """How much of a document the policy can place; 0 means all."""
+        """How many tokens of a document the policy can place; 0: all."""
         return 0 if self.options.policy in LOSSLESS else self.options.row_tokens
 
     def _enough(self) -> bool:
@@ -186,12 +186,12 @@ class Run:
             self.taken += 1
 
     def _drop(self, bad: BadRow) -> None:
-        """Leave out a row that holds no text, or stop there."""
+        """Leave out a bad row, or raise BadRowError, as --on_bad_row says."""
         name, row, reason = self.source.files[bad.file].name, bad.row, bad.reason
         if self.options.on_bad_row == "stop":
             self.checkpoint()
             raise BadRowError(
-                f"{name}, row {row}: {reason}. Nothing is lost: mend the file and start over with --fresh, "
+                f"{name}, row {row}: {reason}. Nothing is lost: repair the file and start over with --fresh, "
                 "or leave such rows out with --on_bad_row skip"
             )
         if self.bad_rows is None:
@@ -201,7 +201,7 @@ class Run:
         self.ledgers["train"].documents_dropped[reason.partition(" (")[0]] += 1
 
     def checkpoint(self) -> None:
-        """Make everything so far durable and record where it stands."""
+        """Make everything so far durable and replace the state file."""
         self.hold.check()
         states: dict[str, PackerState] = {}
         tokens: list[npt.NDArray[np.uint16]] = []
@@ -232,7 +232,7 @@ class Run:
             for path in log.outdated:
                 path.unlink()
             log.outdated.clear()
-        gc.collect(1)  # what is new since the last time
+        gc.collect(1)  # of the young objects only: `read` turns automatic collection off
 
     def check_ledgers(self) -> None:
         """Raise BosrowError unless every token and document is accounted for."""
@@ -241,12 +241,12 @@ class Run:
             ledger.check(self.options.row_tokens, *map(sum, zip(*waiting, strict=True)))
 
     def logs(self) -> list[PieceLog | DocumentLog]:
-        """What writes the provenance."""
+        """The logs that write the provenance; none with --no_provenance."""
         logs = [self.document_log, *(packer.pieces for packer in self.packers.values())]
         return [log for log in logs if log is not None]
 
     def finish(self) -> dict[str, Any]:
-        """Check the ledger, write meta.json, remove the state. Returns what meta.json holds."""
+        """Check the ledger, write meta.json, delete the state file. Returns the contents of meta.json."""
         self.check_ledgers()
         shards = sorted(
             (shard for packer in self.packers.values() for shard in packer.writer.closed), key=lambda s: s.name
@@ -283,18 +283,18 @@ class Run:
         if rows == 0:
             return SourceError(
                 f"not one full row: the source gave {read:,} tokens in {self.documents:,} documents, a row takes "
-                f"{self.options.row_tokens:,}; give more text, or a smaller --seq_len and --fresh"
+                f"{self.options.row_tokens:,}; give more text, or a smaller --seq_len with --fresh"
             )
         return SourceError(
             f"no rows are left for training: all {rows:,} went into val (--val_shards {self.options.val_by_shards} of "
             f"{self.options.rows_per_shard:,} rows each); "
-            "give --val_fraction 0.01 or a smaller --shard_rows, and --fresh"
+            "give --val_fraction 0.01 or a smaller --shard_rows, with --fresh"
         )
 
 
 @contextmanager
 def _no_search_for_cycles() -> Iterator[None]:
-    """Python does not search for reference cycles meanwhile; `checkpoint` has it search now and then.
+    """Turn off Python's search for reference cycles; `checkpoint` runs it from time to time.
 
     The packer makes many small objects and no cycles, and the search would take a tenth of its time.
     """

@@ -1,4 +1,4 @@
-"""What a state file records of a run, with the types of all its fields."""
+"""The contents of a state file, with the types of all fields."""
 
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ class Ledgers(Record):
 
 
 class RunState(Record):
-    """Where a run stands; the tokens of the documents that its packers hold are kept beside it."""
+    """Where a run is. The tokens of the documents that its packers hold are stored separately."""
 
     identity: dict[str, Any]
     source: Source
@@ -34,4 +34,4 @@ class RunState(Record):
     ledgers: Ledgers
     packers: dict[str, PackerState]
     document_log: DocumentLogState | None
-    empty_texts: Count = 0  # states of before did not count them
+    empty_texts: Count = 0  # older states do not have it

@@ -1,6 +1,6 @@
-"""Whether a preparation may go on: with the options, tokenizer, schema and source that it was begun with.
+"""Checks that a preparation goes on with the options, tokenizer, schema and source that it was begun with.
 
-What differs is shown as then -> now, on aligned lines; nothing is guessed.
+Any difference is refused, and shown as then -> now on aligned lines.
 """
 
 from dataclasses import replace
@@ -22,16 +22,16 @@ SHOWN_FILES = 10
 
 
 class RecordedSplit(msgspec.Struct):
-    """What an identity says of the val split."""
+    """The fields of an identity that define the val split."""
 
     val_fraction: Annotated[float, Meta(ge=0, lt=1)] | None = None
     val_shards: Annotated[int, Meta(ge=0)] | None = None
 
 
 def with_recorded_split(options: PrepareOptions, identity: dict[str, Any]) -> PrepareOptions:
-    """`options`, which leave the val split open, with the one that a run of this `identity` was begun with.
+    """`options`, with the val split that `identity` records if they do not define one.
 
-    Raises Invalid where the identity says nothing of a split that could be meant.
+    Raises Invalid if the recorded split is damaged.
     """
     if options.val_fraction is not None or options.val_shards is not None or options.keeps_split:
         return options
@@ -40,9 +40,9 @@ def with_recorded_split(options: PrepareOptions, identity: dict[str, Any]) -> Pr
 
 
 def upgraded_identity(identity: dict[str, Any], options: PrepareOptions) -> dict[str, Any]:
-    """An identity as it is written now. Before version 0.2 one did not say which val split was the default.
+    """An identity in the present form. Before version 0.2 it did not record the default val split.
 
-    That was one shard for the crop policies, a fraction for the others. Under `--from` documents keep their splits.
+    That was one shard for the crop policies, and a fraction for the others. With `--from` documents keep their splits.
     """
     said = identity.get("val_fraction"), identity.get("val_shards")
     if said != (None, None) or options.from_dir is not None:
@@ -58,7 +58,7 @@ def check_same(
     source_then: Source | None = None,
     source_now: Source | None = None,
 ) -> None:
-    """Raise DataSetError unless both identities, and both sources where they are known, are equal."""
+    """Raise DataSetError unless both identities are equal, and both sources if they are known."""
     found = changes(then, now)
     if source_then and source_now:
         of_source = _source_changes(source_then, source_now)
@@ -69,12 +69,12 @@ def check_same(
     what = "another source" if source_then and not any(change.name in now for change in found) else "other options"
     raise DataSetError(
         f"{folder} was begun with {what} (then -> now):\n{then_and_now(found)}"
-        "\ngive the old ones to go on, another --out_dir, or --fresh to start over"
+        "\ngive the old values to go on, another --out_dir, or --fresh to start over"
     )
 
 
 def _source_changes(then: Source, now: Source) -> list[Change]:
-    """A line for each way in which two sources differ, the first SHOWN_FILES of their files by name."""
+    """A line for each difference between two sources; of their files, the first SHOWN_FILES by name."""
     lines = [
         Change(f"source {change.name}", change.then, change.now)
         for change in changes({"format": then.format} | then.origin, {"format": now.format} | now.origin)

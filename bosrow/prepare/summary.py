@@ -1,4 +1,4 @@
-"""Where every token went, in words: the ledger as a table, a lossy run's loss in one line, the end of a preparation."""
+"""What `bosrow prepare` prints at its end: the ledger as a table, the loss in one line, cost and files."""
 
 import shlex
 from pathlib import Path
@@ -14,7 +14,7 @@ from bosrow.report.numbers import percent
 
 
 def print_summary(folder: Path, meta: dict[str, Any]) -> None:
-    """Tell a person what was made, where every token went, what it cost, where it is, and what to do next."""
+    """Print what was made, where every token went, what it cost, where it is, and what to do next."""
     own = meta["bosrow"]
     ledgers = {split: Ledger.from_json(ledger) for split, ledger in own["ledger"].items()}
     console = Console(highlight=False)
@@ -31,7 +31,7 @@ def print_summary(folder: Path, meta: dict[str, Any]) -> None:
         console.print(Text(loss, "yellow"), soft_wrap=True)
     if empty := own["source"]["empty_texts"]:
         share = percent(empty / meta["docs_processed"])
-        text = f"{empty:,} documents ({share}) are empty texts: of each, rows hold a BOS alone"
+        text = f"{empty:,} documents ({share}) are empty texts: rows hold only a BOS for each"
         console.print()
         console.print(Text(text, "yellow"), soft_wrap=True)
     console.print(f"\n{_cost(meta)}; {_files(own)}\n", soft_wrap=True)

@@ -1,8 +1,8 @@
 """What a worker process does: units in, tokenized batches out, over one connection to the parent.
 
-The pool starts one by calling `main` in a fresh Python, and holds its standard input open: when the parent is
-gone, however it went, that input ends and the worker leaves at once. Signals are the parent's business, and do
-not reach it. A worker either tokenizes units or, as the one reader, says what the units are.
+The pool starts a worker by calling `main` in a new Python process, and holds its standard input open. When the parent
+ends for any reason, that input ends too, and the worker exits at once. Signals are handled by the parent and do not
+reach its workers. One process, the reader, runs `units_of` and sends the units; all others tokenize units.
 """
 
 import os
@@ -27,14 +27,14 @@ from bosrow.sources.unit import BadRow, Document, Position, Unit
 from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
 
-BATCH_BYTES = 1 << 18  # of tokens; below about half of this the cost of a message shows
-DOCUMENT_BYTES = 300  # of a TokenizedDocument and the numbers and strings in it, its tokens not counted
+BATCH_BYTES = 1 << 18  # of tokens; below about half of this, sending messages takes noticeable time
+DOCUMENT_BYTES = 300  # memory of a TokenizedDocument with its numbers and strings, without its tokens
 VAL_HASH_KEY = b"bosrow val split"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is common to all units of a run. Of a document the packer uses `kept_tokens` tokens (0: all)."""
+    """What is common to all units of a run. The packer uses the first `kept_tokens` tokens of a document (0: all)."""
 
     source: Source
     tokenizer: str  # its location
@@ -48,7 +48,7 @@ class Task:
 
 
 class TokenizedDocument(NamedTuple):
-    """A document as the packer takes it. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`."""
+    """A document for the packer. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`."""
 
     file: int
     row: int
@@ -60,9 +60,9 @@ class TokenizedDocument(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Consecutive documents of one unit, bad rows in their places.
+    """Consecutive documents of one unit, with bad rows in their places.
 
-    `memory_bytes` is about what they take: of tiny documents, more than their tokens.
+    `memory_bytes` is about what they take in memory. For tiny documents that is more than their tokens.
     """
 
     documents: list[TokenizedDocument | BadRow]
@@ -70,7 +70,7 @@ class Batch(NamedTuple):
 
 
 def is_val(ids: list[npt.NDArray[np.uint16]], fraction: float) -> bool:
-    """Whether a document belongs to val: a keyed hash of its ids (BOS left out), so equal texts stay together."""
+    """Whether a document belongs to val, by a keyed hash of its ids without BOS. Equal texts stay together."""
     digest = blake2b(digest_size=8, key=VAL_HASH_KEY)
     for stretch in ids:
         digest.update(stretch.astype("<u2", copy=False).data)
@@ -81,18 +81,18 @@ def is_val(ids: list[npt.NDArray[np.uint16]], fraction: float) -> bool:
 def _tokenizer_of(task: Task) -> Tokenizer:
     tokenizer = open_tokenizer(task.tokenizer, task.bos_token_id, task.engine)
     if tokenizer.vocabulary_sha256 != task.vocabulary_sha256:
-        raise SourceError(f"{task.tokenizer} was changed since this preparation began; put the old file back")
+        raise SourceError(f"{task.tokenizer} has changed since this preparation began; put the old file back")
     return tokenizer
 
 
 def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
-    """Tokenize a unit, leaving out its first `skip` documents (those were taken before an interruption)."""
+    """Tokenize a unit without its first `skip` documents, which were packed before an interruption."""
     tokenizer = _tokenizer_of(task)
     found = documents_of(task.source, unit)
-    if sum(1 for _ in islice(found, skip)) < skip:  # units have ended elsewhere in another version of bosrow
+    if sum(1 for _ in islice(found, skip)) < skip:  # in other versions of bosrow units may end elsewhere
         raise DataSetError(
-            f"the preparation stands after document {skip:,} of a part of {task.source.files[unit.start.file].name} "
-            "that holds fewer; go on with the version of bosrow that began it, or start over with --fresh"
+            f"the preparation has packed {skip:,} documents of a part of {task.source.files[unit.start.file].name} "
+            "that has fewer; go on with the version of bosrow that began it, or start over with --fresh"
         )
     documents: list[TokenizedDocument | BadRow] = []
     size = 0

@@ -1,1 +1,1 @@
-"""A corpus, wherever it lies: finding its files, and reading them as documents."""
+"""Finds the files of a corpus, on this machine or on the Hub, and reads them as documents."""

@@ -1,4 +1,4 @@
-"""The bytes of a file, packed or not, as the readers of lines ask for them."""
+"""Reads the bytes of a file, compressed or not, for the readers of lines and of CSV."""
 
 from typing import BinaryIO
 
@@ -10,7 +10,7 @@ UTF8_BOM = b"\xef\xbb\xbf"
 
 
 def skip_bytes(stream: BinaryIO | Unpacked, name: str, length: int) -> None:
-    """Read on over `length` bytes. Raises BadRowError where the stream has fewer."""
+    """Skip `length` bytes. Raises BadRowError if the stream has fewer."""
     while length:
         skipped = len(read_bytes(stream, name, min(length, UNIT_BYTES)))
         if not skipped:
@@ -19,7 +19,7 @@ def skip_bytes(stream: BinaryIO | Unpacked, name: str, length: int) -> None:
 
 
 def read_bytes(stream: BinaryIO | Unpacked, name: str, size: int) -> bytes:
-    """Up to `size` bytes (-1: all)."""
+    """Up to `size` bytes (-1: all). Raises BadRowError if the file is damaged, MachineError for any other fault."""
     try:
         return stream.read(size)
     except OSError as error:

@@ -1,12 +1,13 @@
-"""Compressed files of text: told by their names and by their first bytes, and unpacked as they are read.
+"""Compressed text files: recognized by their names and first bytes, and decompressed while they are read.
 
-gzip, bzip2, xz and zstd are read, also many streams in one file, with zero bytes behind them, and zstd's largest
-window (`zstd --long=31`). All other kinds are refused by name, and so is a file whose name does not say what it is.
+gzip, bzip2, xz and zstd are read, including several streams in one file, zero bytes after a stream, and zstd's largest
+window (`zstd --long=31`). Other compressions and archives are refused, with a message that names them. So is a
+compressed file whose name does not say that it is compressed.
 
-Promise: no byte is handed out that `gzip -dc` and the like would not give. A stream that was cut short gives all that
-is there before it raises. One that is damaged raises at once: something before is wrong, and nobody knows where.
-Cost: the window that the file was packed with, at most 2 GiB for zstd and 64 MB for the others' usual settings; and
-67 MB for what a few packed bytes may swell to.
+Promise: no byte is returned that `gzip -dc` and its like would not give. A stream that was cut short gives all of its
+bytes before it raises. A damaged stream raises at once: bytes before the place where damage shows may be wrong too.
+Cost: memory for the window that the file was compressed with (at most 2 GiB for zstd, 64 MB for the others at their
+usual settings), and at most 67 MB for the output of one decompression call.
 """
 
 import bz2
@@ -20,14 +21,14 @@ import zstandard
 
 from bosrow.errors import BadRowError, MachineError
 
-UNPACKED_BYTES = 1 << 20  # that bz2 and lzma hand out at once
+UNPACKED_BYTES = 1 << 20  # that bz2 and lzma return at once
 ZSTD_WINDOW_BYTES = 1 << 31  # the largest there is on any machine
 
 
 class Decoder(NamedTuple):
-    """How one kind is unpacked: a new decoder for each stream, and how much it may be fed at once.
+    """How one kind is decompressed: `make` gives a decoder for one stream, which takes `feed_bytes` at once.
 
-    64 kB of deflate hold at most 67 MB, and so do 2 kB of zstd.
+    64 kB of deflate decompress to at most 67 MB, and so do 2 kB of zstd.
     """
 
     make: Callable[[], Any]
@@ -40,10 +41,10 @@ DECODERS = {
     "xz": Decoder(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), 1 << 16),
     "zstd": Decoder(lambda: zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj(), 1 << 11),
 }
-DAMAGE = (zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError, EOFError, ValueError)  # OSError: of bz2
+DAMAGE = (zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError, EOFError, ValueError)  # bz2 raises OSError
 
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
-UNREAD = {".lz4": "LZ4", ".zip": "zip", ".7z": "7-Zip"}  # so that x.jsonl.lz4 is known for lines of JSON
+UNREAD = {".lz4": "LZ4", ".zip": "zip", ".7z": "7-Zip"}  # known, so that x.jsonl.lz4 counts as lines of JSON
 FIRST_BYTES = {
     b"\x1f\x8b\x08": "gzip",
     b"\xfd7zXZ\0": "xz",
@@ -58,52 +59,56 @@ FIRST_BYTES = {
 
 
 def compression_of(name: str) -> str | None:
-    """The kind that a file's name says it is packed with, if it is one that is read."""
+    """The compression that a file's name stands for; None if it is not one that is read."""
     return COMPRESSIONS.get(PurePath(name).suffix.lower())
 
 
 def without_compression(name: str) -> str:
-    """A name without its last ending, where that is one of compression: x.jsonl for x.jsonl.gz."""
+    """A name without its last ending if that stands for a compression: x.jsonl for x.jsonl.gz."""
     suffix = PurePath(name).suffix
     return name.removesuffix(suffix) if suffix.lower() in COMPRESSIONS | UNREAD else name
 
 
 def recognized(data: bytes) -> str | None:
-    """The kind of compression, or archive, that a file beginning with `data` is."""
+    """The kind of compression or archive that a file begins with, by its first bytes `data`; None if it is neither."""
     if data[257:262] == b"ustar":
         return "tar"
     return next((kind for first, kind in FIRST_BYTES.items() if data.startswith(first)), None)
 
 
 def check_plain(name: str, data: bytes) -> None:
-    """Raise BadRowError where a file, unpacked as its name says, begins with `data` that is packed all the same."""
+    """Raise BadRowError if a file is still compressed after what its name says; `data` is how it then begins."""
     kind = recognized(data)
     if kind is None:
         return
-    what = f"{name} is packed by {kind}" + (", inside what its name says" if compression_of(name) else "")
+    outer = compression_of(name)
+    what = f"{name} is in {kind} format" + (f" inside its {outer} compression" if outer else "")
     ending = next((ending for ending, known in COMPRESSIONS.items() if known == kind), None)
-    if ending is not None and compression_of(name) is None:
-        raise BadRowError(f"{what}, which its name does not say; let its name end in {ending}")
-    raise BadRowError(f"{what}; unpack it, or pack the text once by gzip, bzip2, xz or zstd")
+    if ending is not None and outer is None:
+        raise BadRowError(f"{what}, but its name does not say so; rename it to end in {ending}")
+    raise BadRowError(f"{what}; decompress it, or compress the text once with gzip, bzip2, xz or zstd")
 
 
 def unpacked(stream: BinaryIO, name: str) -> "BinaryIO | Unpacked":
-    """The text in an open file, unpacked where its name says so."""
+    """The text in an open file, decompressed if its name says that it is compressed."""
     kind = compression_of(name)
     return Unpacked(stream, name, kind) if kind else stream
 
 
 class Unpacked:
-    """The text in a packed stream, read on and on. `read` raises BadRowError, and whatever `packed` raises."""
+    """A compressed stream as a stream of its text."""
 
     def __init__(self, packed: BinaryIO, name: str, kind: str) -> None:
         self._packed, self._name, self._kind = packed, name, kind
         self._chunks = self._unpack()
-        self._chunk = b""  # unpacked and not yet read
-        self._fault: str | None = None  # why there is no more, where that is no good end
+        self._chunk = b""  # decompressed and not yet read
+        self._fault: str | None = None  # why there is no more, if the stream did not end as it should
 
     def read(self, size: int = -1) -> bytes:
-        """`size` bytes (-1: all), fewer only at the end; where that is a bad one, the next call raises."""
+        """`size` bytes (-1: all); fewer only at the end.
+
+        Raises BadRowError if the stream is damaged. If it was cut short, the call after its last bytes raises.
+        """
         parts, length = [], 0
         while size < 0 or length < size:
             self._chunk = self._chunk or next(self._chunks, b"")
@@ -117,11 +122,11 @@ class Unpacked:
         return b"".join(parts)
 
     def _unpack(self) -> Iterator[bytes]:
-        decoder, whole, given = None, 0, False  # whole: streams so far; given: anything of the present one
+        decoder, whole, given = None, 0, False  # whole: complete streams so far; given: whether this one gave bytes
         while data := self._packed.read(DECODERS[self._kind].feed_bytes):
             while data:
                 if decoder is None:
-                    data = data.lstrip(b"\0") if whole else data  # as tapes and block devices leave them
+                    data = data.lstrip(b"\0") if whole else data  # zeros that tapes and block devices add
                     if not data:
                         break
                     decoder, given = DECODERS[self._kind].make(), False
@@ -142,19 +147,19 @@ class Unpacked:
     def _tell(self, error: Exception, data: bytes, whole: int, given: bool) -> None:
         if "Allocation error" in str(error):
             raise MachineError(
-                f"{self._name} cannot be unpacked: there is no memory for its window, which may take 2 GiB "
-                "(zstd --long); pack it with a smaller one, or prepare it where there is more memory"
+                f"{self._name} cannot be decompressed: there is no memory for its window, which may take 2 GiB "
+                "(zstd --long); compress it with a smaller window, or use a machine with more memory"
             ) from error
         if whole and not given:
-            self._fault = f"{self._name} goes on behind its {self._kind} stream with other bytes ({error})"
+            self._fault = f"{self._name} has other bytes after its {self._kind} stream ({error})"
             return
         found = None if whole or given else recognized(data)
-        what = f"is packed by {found}, not by" if found not in (None, self._kind) else "is no sound"
+        what = f"is in {found} format, not" if found not in (None, self._kind) else "is damaged or not"
         raise BadRowError(f"{self._name} {what} {self._kind} ({error})") from error
 
 
 def _stretches(decoder: Any, data: bytes) -> Iterator[bytes]:
-    """What `data` unpacks to, bit by bit where the decoder can stop."""
+    """What `data` decompresses to, in parts if the decoder can stop."""
     if not isinstance(decoder, bz2.BZ2Decompressor | lzma.LZMADecompressor):
         yield decoder.decompress(data)
         return

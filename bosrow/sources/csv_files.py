@@ -1,13 +1,13 @@
 """CSV and TSV files: every row after the header is a document.
 
-Promise: cells are read as RFC 4180 says. A cell may stand in quotes and then hold separators, line ends and doubled
-quotes; the text is what stands there, so NA is no null and 007 no number. Cells of tab-separated files are taken as
-they stand, quotes too, unless `--csv_quoting quoted` is given. A row that does not fit (another number of cells than
-the header, wrong quotes, more than MAX_ROW_BYTES) is one bad row, told by number. It takes its first line alone, and
-reading goes on at the next. Lines without any cell are no rows. Rows are counted from 0 after the header.
+Promise: cells are read as RFC 4180 says. A quoted cell may hold separators, line ends and doubled quotes. Cells are
+text and never converted, so NA is not null and 007 not a number. In tab-separated files quotes are part of the text,
+unless `--csv_quoting quoted` is given. A row that does not fit (another number of cells than the header, wrong quotes,
+more than MAX_ROW_BYTES) is one bad row, reported by its number; only its first line is dropped, and reading continues
+with the next line. Empty lines are not rows. Rows are counted from 0 after the header.
 
-Cost: one process reads, and hands the texts on in units of about 16 MB. A position holds the byte at which a row
-begins, so going on reads nothing twice; of a compressed file what stands before is unpacked again.
+Cost: one process reads, and passes the texts to the workers in units of about 16 MB. A position holds the byte at
+which a row begins, so a resumed run reads nothing twice; a compressed file is decompressed again up to that byte.
 """
 
 import codecs
@@ -30,15 +30,16 @@ from bosrow.sources.text import read_bytes
 from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, columns_of, opened
 
 UNIT_DOCUMENTS = 4096
-FIRST_BYTES = 512  # in which a packed file shows what it is
+FIRST_BYTES = 512  # enough to recognize a compressed file or an archive
 RULES = "RFC 4180"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "iso8859-", "cp125")  # in which a separator is always one byte
+ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "iso8859-", "cp125")  # in these a separator is always one byte
 QUOTE_NONE = 3  # of Python's csv module, and so of pandas and `datasets`
-# Settings that a README may give to the builder of `datasets`: those that are followed, and those that change no text.
+# Settings that a README may give to the CSV builder of `datasets`: those that bosrow follows, and those that do not
+# change any text.
 FOLLOWED = {"sep", "names", "header", "encoding", "quotechar", "quoting"}
 WITHOUT_EFFECT = {
-    *("delimiter", "column_names"),  # which `datasets` also gives as sep and names
+    *("delimiter", "column_names"),  # `datasets` gives these as sep and names too
     *("engine", "dtype", "converters", "true_values", "false_values", "na_values", "keep_default_na", "na_filter"),
     *("thousands", "decimal", "float_precision", "date_format", "index_col", "usecols", "prefix", "mangle_dupe_cols"),
     *("chunksize", "memory_map", "verbose", "on_bad_lines", "error_bad_lines", "warn_bad_lines", "skip_blank_lines"),
@@ -56,9 +57,9 @@ class Layout:
 
 
 def settings_of(readme: str, quoting: str | None) -> str:
-    """What `Source.settings` holds for CSV: the README's settings (as JSON) that say how rows are written, and ours.
+    """`Source.settings` for CSV, as JSON: the README's settings that say how rows are written, and `--csv_quoting`.
 
-    Raises SourceError where a setting of the README would change the text and is not followed.
+    `readme` is JSON. Raises SourceError if a setting of the README changes the text and bosrow does not follow it.
     """
     given = json.loads(readme)
     settings = {"rules": RULES} | {name: given[name] for name in sorted(FOLLOWED & given.keys())}
@@ -70,14 +71,14 @@ def settings_of(readme: str, quoting: str | None) -> str:
         _layout(settings)
     except ValueError as error:
         raise SourceError(
-            f"the data set's README has CSV read with {error}, which bosrow does not do; "
+            f"the data set's README asks for CSV to be read with {error}, which bosrow does not do; "
             "convert it with `datasets` and give the files with --data_files"
         ) from None
     return json.dumps(settings)
 
 
 def _layout(settings: dict[str, object]) -> Layout:
-    """What the settings say. Raises ValueError, naming one that cannot be followed."""
+    """The layout that `settings` describe. Raises ValueError, naming a setting that cannot be followed."""
     separator, quote = (_one_byte(settings, name, default) for name, default in (("sep", ","), ("quotechar", '"')))
     names, header, quoting = settings.get("names"), settings.get("header", "infer"), settings.get("quoting")
     if not (names is None or (isinstance(names, list) and names and all(isinstance(name, str) for name in names))):
@@ -103,7 +104,7 @@ def _one_byte(settings: dict[str, object], name: str, default: str) -> bytes:
 
 
 def _encoding(name: object) -> str | None:
-    """None for UTF-8, as it is by default."""
+    """The encoding's name in Python; None for UTF-8, the default. Raises ValueError for one that is not supported."""
     try:
         found = codecs.lookup(str(name or "utf-8")).name
     except LookupError:
@@ -114,17 +115,17 @@ def _encoding(name: object) -> str | None:
 
 
 def layout_of(source: Source, index: int) -> Layout:
-    """How a file is written: as the settings say, else by its name."""
+    """How a file is written: by the settings, or else by its name."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(source.files[index].name).suffixes[-2:]]
     try:
         return _layout(({"sep": "\t"} if ".tsv" in suffixes else {}) | json.loads(source.settings))
     except (TypeError, ValueError) as error:
-        raise DataSetError(f"{error}: no setting of a CSV file; the state was edited, --fresh starts over") from None
+        raise DataSetError(f"{error} is not a setting of CSV; the state file was edited, --fresh starts over") from None
 
 
 @contextmanager
 def _opened(source: Source, index: int, place: int = 0) -> Iterator[tuple[Iterator[CsvRow], BinaryIO]]:
-    """The rows of a file from the one at byte `place` of its text on, the header too, and the open file itself."""
+    """The rows of a file from byte `place` of its text on (from byte 0: the header too), and the open file."""
     name = source.files[index].name
     with opened(source, index) as packed:
         stream = unpacked(packed, name)
@@ -144,15 +145,15 @@ def _opened(source: Source, index: int, place: int = 0) -> Iterator[tuple[Iterat
 
 
 def _names(source: Source, index: int, rows: Iterator[CsvRow]) -> list[str]:
-    """The columns' names, for which the header is taken from `rows`. Raises BadRowError where there are none."""
+    """The names of the columns. Takes the header, if there is one, from `rows`. Raises BadRowError if it is missing."""
     name, layout = source.files[index].name, layout_of(source, index)
     header = next(rows, None) if layout.has_header else None
     if layout.names:
         return layout.names
     if header is None:
-        raise BadRowError(f"{name} is empty, a row that names the columns was required")
+        raise BadRowError(f"{name} is empty; a header that names the columns was required")
     if header.wrong:
-        raise BadRowError(f"{name} begins with no row that names the columns ({header.wrong})")
+        raise BadRowError(f"{name} does not begin with a header that names the columns ({header.wrong})")
     return [cell.decode(layout.encoding or "utf-8", "replace") for cell in header.cells]
 
 
@@ -166,12 +167,12 @@ def _schema(names: list[str]) -> pa.Schema:
 
 
 def schema_of(source: Source, index: int) -> pa.Schema:
-    """The columns of a file, which all hold text. Raises BadRowError where there are none."""
+    """The columns of a file, all of them text. Raises BadRowError if it has no header."""
     return _schema(_names_of(source, index))
 
 
 def units_of(source: Source, begin: Position) -> Iterator[Unit]:
-    """The units of a file from `begin` on; their documents travel with them."""
+    """The units of a file from `begin` on, with their documents as payload."""
     index, row, size = begin.file, begin.row, 0
     documents: list[Document | BadRow] = []
     bad: BadRowError | None = None
@@ -197,7 +198,7 @@ def units_of(source: Source, begin: Position) -> Iterator[Unit]:
 
 
 def _reader(source: Source, index: int, names: list[str]) -> Callable[[int, CsvRow], Document | BadRow]:
-    """Makes a document of a row and its number."""
+    """A function that makes a document, or a bad row, of a row's number and the row."""
     layout = layout_of(source, index)
     text_field, *_ = columns_of(source, _schema(names))
     text, name = names.index(text_field), names.index(source.id_field) if source.id_field else None

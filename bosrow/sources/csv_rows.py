@@ -1,13 +1,13 @@
 """Rows of CSV (RFC 4180), cut out of a stream of bytes.
 
-Promise: a row ends at a line end (LF, or any CR before one) outside quotes. A cell that begins with a quote ends with
-one, holds separators and line ends, and each quote in it stands twice; any other cell is what stands there, quotes too.
-Whatever is none of this is wrong: then the row is its first line alone, so that a stray quote never swallows the rows
-behind it. Lines of nothing are no rows. Without quoting a row is a line.
+Promise: a row ends at a line end outside quotes (LF, with any number of CR before it). A cell that begins with a quote
+ends with one; it may hold separators and line ends, and each quote in it is doubled. Any other cell is taken as it is,
+with its quotes. Anything else is a wrong row. A wrong row is only its first line, so that a stray quote never swallows
+the rows after it. Empty lines are not rows. Without quoting, a row is a line.
 
-Cost: bytes are searched and never decoded, several hundred MB a second where cells are long. A row that is not whole in
-the buffer is read again from its start when as much again has been read, so memory is about three times the longest
-row, of which there is none above MAX_ROW_BYTES.
+Cost: bytes are searched and never decoded, at several hundred MB a second if cells are long. A row that is not complete
+in the buffer is parsed again from its start after as much again has been read. So memory is about three times the
+longest row, and no row is longer than MAX_ROW_BYTES.
 
 Example: the row `a,"b ""c"", d"` has the cells `a` and `b "c", d`.
 """
@@ -23,14 +23,14 @@ TOO_LONG = "longer than 128 MiB, is a quote never closed?"
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """How rows are written: `separator` and `quote` are one byte each; without `quote` no cell is quoted."""
+    """How rows are written. `separator` and `quote` are one byte each; if `quote` is None, no cell is quoted."""
 
     separator: bytes = b","
     quote: bytes | None = b'"'
 
 
 class CsvRow(NamedTuple):
-    """A row's cells, and the byte at which it has ended; `wrong` says why it has no cells."""
+    """A row's cells, and the byte at which the next row begins; `wrong` says why a row has no cells."""
 
     cells: list[bytes]
     end: int
@@ -38,11 +38,11 @@ class CsvRow(NamedTuple):
 
 
 class _Wrong(Exception):
-    """What stands here is no row."""
+    """The bytes here are not a row; the message says why."""
 
 
 def rows_of(read: Callable[[int], bytes], dialect: Dialect, data: bytes = b"", place: int = 0) -> Iterator[CsvRow]:
-    """The rows of `data`, which begins at the byte `place`, and what `read(size)` gives: nothing at the end alone."""
+    """The rows of `data`, which begins at byte `place`, and of what `read(size)` gives after it (b"" at the end)."""
     at, final = 0, False
     while True:
         wrong = None
@@ -54,7 +54,7 @@ def rows_of(read: Callable[[int], bytes], dialect: Dialect, data: bytes = b"", p
             more = read(max(BLOCK_BYTES, min(len(data) - at, MAX_ROW_BYTES + 1 - len(data) + at)))
             data, place, at, final = data[at:] + more, place + at, 0, not more
             continue
-        if not end and not final:  # the row is too long; what is longer still is a line, which is dropped as it comes
+        if not end and not final:  # the row is too long: drop its first line, reading on if that is not complete either
             wrong, cells, end = TOO_LONG, [], data.find(b"\n", at) + 1
             while not end and not final:
                 place, at = place + len(data), 0
@@ -68,9 +68,10 @@ def rows_of(read: Callable[[int], bytes], dialect: Dialect, data: bytes = b"", p
 
 
 def _row(data: bytes, at: int, dialect: Dialect, final: bool) -> tuple[list[bytes], int]:
-    """The cells of the row at `at`, and where the next one begins: 0 if that is not in `data`, the end too if `final`.
+    """The cells of the row at `at`, and where the next row begins.
 
-    A line of nothing has no cells. Raises _Wrong.
+    That is 0 if the row does not end in `data`; with `final`, the end of `data` ends a row. An empty line has no cells.
+    Raises _Wrong.
     """
     end = data.find(b"\n", at)
     if end < 0:
@@ -113,7 +114,7 @@ def _row(data: bytes, at: int, dialect: Dialect, final: bool) -> tuple[list[byte
 
 
 def _unquoted(line: bytes) -> bytes:
-    """A line, or the end of one, without its line end."""
+    """A line, or the last cell of one, without its line end. Raises _Wrong for any other carriage return."""
     line = line.rstrip(b"\r")
     if b"\r" in line:
         raise _Wrong("a carriage return stands outside quotes")
@@ -121,7 +122,7 @@ def _unquoted(line: bytes) -> bytes:
 
 
 def _quoted(data: bytes, begin: int, quote: bytes, final: bool) -> tuple[bytes, int]:
-    """The cell whose opening quote stands before `begin`, and the place behind its closing one (0: not in `data`)."""
+    """The cell whose opening quote is just before `begin`, and the place after its closing quote (0: not in `data`)."""
     close = data.find(quote, begin)
     doubled = False
     while close >= 0 and data.startswith(quote, close + 1):

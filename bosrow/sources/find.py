@@ -1,4 +1,4 @@
-"""Finding a corpus: from the options to the files that are read, in a fixed order."""
+"""Finds a corpus: from the options to the files to read, in a fixed order."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from bosrow.sources.local_files import find_files
 from bosrow.sources.source import DataSetSource, HubSource, LocalSource, Source, SourceFile
 from bosrow.sources.source_options import SourceOptions
 
-FIRST_LINE_BYTES = 1 << 20  # of a file whose name does not say what it holds
+FIRST_LINE_BYTES = 1 << 20  # read of a file whose name does not tell its format
 
 
 def find_source(options: SourceOptions) -> Source:
-    """Find the corpus that `options` ask for. Raises SourceError with what is there instead."""
+    """Find the corpus that `options` ask for. Raises SourceError, which says what was found instead."""
     if "[" in options.split or "+" in options.split:
         raise SourceError(
-            f"--split is {options.split!r}; slices and sums of splits are not read, give a split's name "
+            f"--split is {options.split!r}; slices and sums of splits are not supported, give a split's name "
             "(and --max_docs to stop early)"
         )
     if options.from_dir:
@@ -39,7 +39,7 @@ def find_source(options: SourceOptions) -> Source:
     else:
         source = _hub(options)
     if source.format == "csv":
-        from bosrow.sources.csv_files import settings_of  # which builds on this module
+        from bosrow.sources.csv_files import settings_of
 
         source = msgspec.structs.replace(source, settings=settings_of(source.settings, options.csv_quoting))
     elif options.csv_quoting is not None:
@@ -93,7 +93,7 @@ def _local(options: SourceOptions) -> LocalSource:
 
 
 def _name_below(folder: str, path: str) -> str:
-    """What a file is called in provenance and messages; names that are not UTF-8 are made so."""
+    """A file's name in provenance and messages, always valid UTF-8: its path below `folder`."""
     name = Path(os.path.relpath(os.path.abspath(path), folder)).as_posix()
     return os.fsencode(name).decode(errors="replace")
 
@@ -105,8 +105,8 @@ def _rows(data_dir: Path, allow_lossy: bool) -> DataSetSource:
     lost = provenance.manifest.share_lost
     if lost and not allow_lossy:
         raise DataSetError(
-            f"--from {data_dir} holds not all of its documents: {lost:.1%} of their tokens were lost when it was made "
-            f"(policy {provenance.manifest.policy}); prepare it by --policy keep or stream, or give --allow_lossy"
+            f"--from {data_dir} lacks parts of its documents: {lost:.1%} of their tokens were lost when it was made "
+            f"(policy {provenance.manifest.policy}); prepare it with --policy keep or stream, or give --allow_lossy"
         )
     names = provenance.manifest.origin.source.files
     return DataSetSource(
@@ -120,28 +120,28 @@ def _rows(data_dir: Path, allow_lossy: bool) -> DataSetSource:
 
 
 def _format_of(path: str, dataset: str | None, text_field: str) -> Format:
-    """By the last ending; a file whose ending says nothing is looked into, and else a text."""
+    """A file's format: `dataset` if given, or else by its name. Without a known ending it is JSON lines or text."""
     if dataset is not None:
         return cast(Format, FORMATS[dataset])
     return known_format(path) or ("json" if _holds_json_lines(path, text_field) else "text")
 
 
 def _holds_json_lines(path: str, text_field: str) -> bool:
-    """Whether the first line of a file is a JSON object, or an array of such, with a text in `text_field`."""
+    """Whether a file's first line is a JSON object, or an array of objects, with a string in `text_field`."""
     try:
         with open(path, "rb") as packed:
             line = unpacked(packed, path).read(FIRST_LINE_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n", 1)[0]
         value = json.loads(line) if line[:1] in (b"{", b"[") else None
-    except (OSError, BadRowError, ValueError, RecursionError):  # whoever reads it on says what is wrong
+    except (OSError, BadRowError, ValueError, RecursionError):  # the reader reports what is wrong
         return False
     first = value[0] if isinstance(value, list) and value else value
     return isinstance(first, dict) and isinstance(first.get(text_field), str)
 
 
 def _check_columns(source: Source, skips: bool) -> None:
-    """Look for the text column, so that a wrong name is told before anything is written.
+    """Look for the text column, so that a wrong name is reported before anything is written.
 
-    The first file decides; where bad files are skipped, the first that is as it has to be.
+    The first file must have it; if bad files are skipped, one of the files must.
     """
     problems = (_column_problem(source, index) for index in range(len(source.files)))
     first = next(problems)
@@ -160,7 +160,7 @@ def _column_problem(source: Source, index: int) -> str | None:
         if field is not None and field not in schema.names:
             return f"--{flag} is {field!r}, which {name} lacks; its columns are: {', '.join(schema.names)}"
         if schema.names.count(field) > 1:
-            return f"--{flag} is {field!r}, and {name} has several columns of this name; rename the others"
+            return f"--{flag} is {field!r}, but {name} has several columns of this name; rename the others"
     kind = schema.field(source.text_field).type
     if not is_text(kind):
         return f"--text_field {source.text_field!r} of {name} holds {kind}, text (string) was required"
@@ -168,14 +168,14 @@ def _column_problem(source: Source, index: int) -> str | None:
 
 
 def _schema(source: Source, index: int) -> pa.Schema:
-    from bosrow.sources import csv_files  # which builds on this module, as the others do
+    from bosrow.sources import csv_files
 
     if source.format == "csv":
         return csv_files.schema_of(source, index)
     if source.format in ITERATED:
-        from bosrow.sources import via_datasets  # which imports more than the others need
+        from bosrow.sources import via_datasets  # only here: it imports more than the others need
 
         return via_datasets.schema_of(source, index)
-    from bosrow.sources import parquet  # likewise
+    from bosrow.sources import parquet
 
     return parquet.schema_of(source, index)

@@ -1,4 +1,4 @@
-"""The formats of a corpus, and how a file's name tells its own."""
+"""The formats of a corpus, and which of them a file's name stands for."""
 
 from pathlib import Path
 from typing import Literal, cast
@@ -8,18 +8,18 @@ import pyarrow as pa
 from bosrow.sources.compression import without_compression
 
 Format = Literal["parquet", "json", "lines", "text", "tokens", "rows", "csv", "arrow", "webdataset"]
-ITERATED = ("arrow", "webdataset")  # that `datasets` reads for us
-WITH_SETTINGS = ("csv", *ITERATED)  # of which a README may say how they are to be read
-# `datasets` builders and what we call them. All others hold no text, or (pandas) run code that a file may hold.
+ITERATED = ("arrow", "webdataset")  # read by `datasets`
+WITH_SETTINGS = ("csv", *ITERATED)  # a README may say how these are to be read
+# Builders of `datasets`, and our names for their formats. The others do not hold text, or (pandas) run code in a file.
 FORMATS = {"parquet": "parquet", "json": "json", "text": "lines"} | {name: name for name in WITH_SETTINGS}
-ENDINGS = {".parquet": "parquet", ".bin": "tokens", ".npy": "tokens", ".txt": "text"}  # .npy to be refused by name
+ENDINGS = {".parquet": "parquet", ".bin": "tokens", ".npy": "tokens", ".txt": "text"}  # .npy: its reader refuses it
 ENDINGS |= {".csv": "csv", ".tsv": "csv", ".arrow": "arrow", ".tar": "webdataset"}
 TOKEN_FORMATS = ("tokens", "rows")  # hold ids, not text
 JSON_NAMES = (".jsonl", ".json", ".ndjson", ".jl", ".jsonlines")
 
 
 def known_format(path: str) -> Format | None:
-    """The format that a file's last ending stands for, after that of a compression; None where it stands for none."""
+    """The format of a file by its last ending, after one of compression is removed; None if it is not known."""
     name = without_compression(path.lower())
     if name.endswith(JSON_NAMES):
         return "json"

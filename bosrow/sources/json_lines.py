@@ -1,9 +1,10 @@
-"""Lines of JSON as texts: one object a line, of which only the text and its id are read.
+"""Reads lines of JSON: one object a line, from which only the text and the id are taken.
 
-Promise: text, id or fault of a line are those of Python's `json`, whose last of two equal keys counts and which takes
-NaN and lone surrogates; but numbers of any length and nesting of any depth beside the text are no fault.
-Cost: msgspec reads only what is wanted, two to five times as fast as `json`; what it will not have, `json` judges.
-A line of more than a megabyte is parsed by Arrow, which makes no str of it, four times as large for one emoji.
+Promise: a line gives the text, the id or the fault that Python's `json` finds. So of two equal keys the last one
+counts, and NaN and lone surrogates are allowed. Only very long numbers and deep nesting in other fields, which `json`
+refuses, are no fault here.
+Cost: msgspec reads only the two fields, two to five times as fast as `json`; lines that it refuses go to `json`. A line
+of more than a megabyte is parsed by Arrow, which makes no str of it (one emoji makes a str four times as large).
 """
 
 import json
@@ -19,12 +20,12 @@ from bosrow.sources.unit import check_machine, id_of
 from bosrow.tokenizers.tokenizer import utf8
 
 LARGE_LINE_BYTES = 1 << 20
-MAX_BLOCK_BYTES = (1 << 31) - 1  # that Arrow parses at once
+MAX_BLOCK_BYTES = (1 << 31) - 1  # Arrow parses at most this much at once
 AS_LINES = "`jq -c '.[]' FILE` makes lines of an array, `jq -c . FILE` of objects that take several lines"
 
 
 class Line(NamedTuple):
-    """What a line holds: a text as UTF-8, and its id; or why it is `bad`: "kind (detail)"."""
+    """A line's text as UTF-8 and its id; or why the line is `bad`, as "kind (detail)"."""
 
     text: bytes | memoryview = b""
     id: str | None = None
@@ -39,7 +40,7 @@ def parse_line(line: memoryview, text_field: str, id_field: str | None) -> Line:
 
 
 def _by_msgspec(line: memoryview, text_field: str, id_field: str | None) -> Line | None:
-    """A line that is as it should be; None for any other."""
+    """A line whose text is a string; None for any other line."""
     decoder = _decoder(text_field, id_field)
     if decoder is None:
         return None
@@ -69,7 +70,7 @@ def _by_json(line: memoryview, text_field: str, id_field: str | None) -> Line:
     except json.JSONDecodeError as error:
         array = line.tobytes().lstrip()[:1] == b"["
         return Line(bad=f"not JSON ({error}{f'; {AS_LINES}' if array else ''})")
-    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets within brackets
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of nested brackets
         return _by_arrow(line, text_field, id_field) or Line(bad=f"not JSON ({error})")
     if not isinstance(value, dict):
         advice = f"; {AS_LINES}" if isinstance(value, list) else ""
@@ -103,7 +104,7 @@ def _by_arrow(line: memoryview, text_field: str, id_field: str | None) -> Line |
 
 
 def check_lines(name: str, data: bytes) -> None:
-    """Raise BadRowError for a file beginning with `data` if that is an array, or an object, over many lines."""
+    """Raise BadRowError if a file, which begins with `data`, holds an array or an object over several lines."""
     bracket = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n", 1)[0].strip()
     if bracket in (b"[", b"{"):
         kind = "an array" if bracket == b"[" else "an object"

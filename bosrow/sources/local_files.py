@@ -1,10 +1,10 @@
-"""Which local files `--data_files` means: names, globs and folders.
+"""Finds the local files that `--data_files` names: files, folders and globs.
 
-A name that exists is that file or folder, whatever characters it holds; else it is a glob. A folder stands for all
-files of a known format below it, known by their endings, sorted by path. Left out there: hidden files and folders,
-links, files of other endings (a README, checksums), and every folder that a preparation of bosrow made or is making.
-Promise: each file is read once. What was taken of a folder, and what was named twice, is said in a line on standard
-error. Cost: names, and one look at each file.
+A name that exists is that file or folder, whatever characters it holds; any other name is a glob. A folder stands for
+all files below it whose endings are of a known format, sorted by path. Left out are hidden files and folders, links,
+files with other endings (a README, checksums), and every folder that `bosrow prepare` has made or is making.
+Promise: each file is read once. A line on standard error says which files of a folder were taken, and how many files
+were named twice. Cost: listing the folders, and one stat per file.
 """
 
 import glob
@@ -21,17 +21,17 @@ from bosrow.dataset.state_file import STATE
 from bosrow.errors import SourceError
 from bosrow.files import MAX_JSON_BYTES
 
-# What in a file of ours tells it from another tool's of the same name.
+# What tells our files from those of other tools with the same names.
 OURS = {META: b'"bosrow"', STATE: b'{"schema": '}
 
 
 def find_files(patterns: Iterable[str], takes: Callable[[str], bool], skips: bool) -> list[str]:
-    """The paths of the files that `patterns` name, in order; `takes` says whether a folder's file of a name counts.
+    """The paths of the files that `patterns` name, in order. `takes(name)` chooses among the files of a folder.
 
-    With `skips`, a file that cannot be read is left to be counted as bad. Raises SourceError where there is nothing.
+    Raises SourceError if a pattern names nothing, or a file that cannot be read; with `skips` the latter is allowed.
     """
     named = [path for pattern in patterns for path in _expand(pattern, takes, skips)]
-    files = {os.path.abspath(path): path for path in reversed(named)}  # of several names of a file, the first
+    files = {os.path.abspath(path): path for path in reversed(named)}  # the first of several names of a file
     paths = [path for path in dict.fromkeys(named) if files[os.path.abspath(path)] == path]
     if len(paths) < len(named):
         again = next(path for path, count in Counter(map(os.path.abspath, named)).items() if count > 1)
@@ -60,13 +60,13 @@ def _expand(pattern: str, takes: Callable[[str], bool], skips: bool) -> list[str
         if not skips and not os.access(path, os.R_OK):
             raise SourceError(
                 f"--data_files: {path} cannot be read (a broken link, or no permission); "
-                "mend or remove it, or leave such files out with --on_bad_row skip"
+                "repair or remove it, or leave such files out with --on_bad_row skip"
             )
     return files
 
 
 def _files_below(folder: str, takes: Callable[[str], bool]) -> list[str]:
-    """The files that a folder stands for; says what was taken and what was left out."""
+    """The files that a folder stands for; prints how many were taken and left out."""
     found: list[str] = []
     size = 0
     left_out: Counter[str] = Counter()
@@ -77,7 +77,7 @@ def _files_below(folder: str, takes: Callable[[str], bool]) -> list[str]:
             with os.scandir(place) as listed:
                 entries = list(listed)
         except OSError as error:
-            raise SourceError(f"--data_files: {place} cannot be listed ({error.strerror}); mend or move it") from None
+            raise SourceError(f"--data_files: {place} cannot be listed ({error.strerror}); repair or move it") from None
         if any(entry.name in OURS and _is_ours(entry) for entry in entries):
             left_out["data set of bosrow"] += 1
             continue
@@ -95,7 +95,7 @@ def _files_below(folder: str, takes: Callable[[str], bool]) -> list[str]:
                 left_out["of another kind"] += 1
     rest = ", ".join(f"{count:,} {what}" for what, count in left_out.items())
     if not found:
-        hint = "pack a data set anew by --from" if left_out["data set of bosrow"] else "give files or a glob"
+        hint = "use --from to pack a data set again" if left_out["data set of bosrow"] else "give files or a glob"
         raise SourceError(
             f"--data_files: {folder} is a folder without a file of a known format ({rest or 'it is empty'}); {hint}"
         )
@@ -108,7 +108,7 @@ def _files_below(folder: str, takes: Callable[[str], bool]) -> list[str]:
 
 
 def _is_ours(entry: "os.DirEntry[str]") -> bool:
-    """Whether a file with the name of a manifest or a state is one of bosrow, complete or damaged."""
+    """Whether a file with the name of a manifest or state file was written by bosrow, even if it is damaged."""
     if not entry.is_file(follow_symlinks=False):
         return False
     with Path(entry.path).open("rb") as file:

@@ -1,9 +1,9 @@
-"""Parquet files: a row group is a unit, and one that is too large for that is cut by the reader process.
+"""Parquet files: a row group is a unit; the reader process cuts a row group that is too large for one.
 
-Promise: a row group that is damaged, or a file that is none or is encrypted, becomes a bad row and not an error of the
-run; the page checksums of a writer that stored them are verified. Cost: a footer a file and process, and the columns
-that are needed; the text is handed on as UTF-8 and never made a str. A few kilobytes may hold gigabytes of text, as
-references to a long value: rows are decoded so few at once that they take about DECODED_BYTES.
+Promise: a damaged row group, an encrypted file, or a file that is not Parquet is a bad row and not an error of the run.
+Page checksums are verified if the file has them. Cost: each process reads the footer of a file once, and only the
+columns that are needed. Text stays UTF-8 and is never made a str. A few kilobytes may hold gigabytes of text, as
+references to one long value. So only as many rows are decoded at once as take about DECODED_BYTES.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from bosrow.errors import BadRowError, first_line
 from bosrow.sources.source import Source
 from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, columns_of, damage, id_of, opened
 
-DECODED_ROWS = 1024  # rows of a row group decoded at once, at most,
-DECODED_BYTES = 16 << 20  # and what they then take, but for a single larger value
-SLICE_BYTES = 8 * UNIT_BYTES  # at which a slice ends even among rows that are otherwise kept together
-TAIL_BYTES = 8  # the footer's length and a magic number, with which every Parquet file ends
-SIGNATURE_BYTES = 28  # behind the footer of a file with encrypted columns: nonce and tag of AES-GCM
+DECODED_ROWS = 1024  # most rows of a row group that are decoded at once
+DECODED_BYTES = 16 << 20  # about what they take at most, unless a single value is larger
+SLICE_BYTES = 8 * UNIT_BYTES  # a slice of this size ends even if its rows are not a multiple of `step`
+TAIL_BYTES = 8  # every Parquet file ends with the length of its footer and a magic number
+SIGNATURE_BYTES = 28  # after the footer of a file with encrypted columns: nonce and tag of AES-GCM
 
 
 def units_of(source: Source, start: Position) -> Iterator[Unit]:
@@ -62,10 +62,10 @@ def _slices(
     end: Position,
     row: int,
 ) -> Iterator[Unit]:
-    """An oversized row group, decoded here and handed on as Arrow streams of about a unit each.
+    """A row group that is too large for a unit, decoded here, as Arrow streams of about UNIT_BYTES each.
 
-    Each slice but the last ends inside the row group, at a multiple of `step` rows unless these take far more than a
-    unit; the last one's `next` is the next row group.
+    `row` is the first row of the row group. Each slice but the last ends inside the row group, at a multiple of `step`
+    rows unless these take more than SLICE_BYTES. The `next` of the last slice is the next row group.
     """
     metadata = parquet.metadata.row_group(begin.part)
     first, rows_of_a_unit = row, metadata.num_rows * UNIT_BYTES // _text_bytes(metadata, columns)
@@ -93,7 +93,7 @@ def _slices(
 def _decoded(
     stream: BinaryIO, parquet: pq.ParquetFile, group: int, columns: list[str], step: int
 ) -> Iterator[pa.RecordBatch]:
-    """A row group in batches, a whole number of which makes `step` rows; the text, `columns[0]`, as large_string."""
+    """A row group in batches whose size divides `step` rows; the text, `columns[0]`, is large_string."""
     rows = min(step, max(1, DECODED_BYTES // max(1, _longest(stream, parquet, group, columns))))
     while step % rows:
         rows -= 1
@@ -103,14 +103,14 @@ def _decoded(
 
 
 def _longest(stream: BinaryIO, parquet: pq.ParquetFile, group: int, columns: list[str]) -> int:
-    """A bound on the bytes of a value that takes fewer in the row group than decoded; 0 if none does.
+    """An upper bound, in bytes, of the values that are stored shorter than they are; 0 if there are none.
 
-    Looks at one row of the same columns that are read afterwards, so that the same bytes are asked for.
+    Decodes one row of the same columns that are read afterwards, so that the same byte ranges are requested.
     """
     chunks = [
         chunk for chunk in _chunks(parquet.metadata.row_group(group), columns) if chunk.physical_type == "BYTE_ARRAY"
     ]
-    # Each value goes on from the one before, and so has at most the bytes that are stored of all.
+    # Each value repeats a prefix of the one before, so none is longer than all stored bytes together.
     bounds = [chunk.total_uncompressed_size for chunk in chunks if "DELTA_BYTE_ARRAY" in chunk.encodings]
     names = [chunk.path_in_schema for chunk in chunks if any("DICTIONARY" in encoding for encoding in chunk.encodings)]
     if names:
@@ -146,7 +146,7 @@ def documents_of(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
 
 
 def _document(file: int, row: int, value: pa.Scalar, name: pa.Scalar | None) -> Document | BadRow:
-    text = value.as_buffer()  # the bytes themselves: one emoji makes a str four times larger than its UTF-8
+    text = value.as_buffer()  # not a str: one emoji makes that four times larger than UTF-8
     if text is None:
         return BadRow(file, row, "null")
     try:
@@ -176,13 +176,13 @@ def _parquet(source: Source, index: int) -> Iterator[tuple[BinaryIO, pq.ParquetF
 
 @lru_cache(maxsize=2)
 def _footer(source: Source, index: int) -> pq.FileMetaData:
-    """Kept from row group to row group: on the Hub a footer is often a megabyte, and two requests."""
+    """The footer of a file, cached: on the Hub it is often a megabyte, and takes two requests."""
     with source.open(source.files[index]) as stream:
         return read_footer(stream)
 
 
 def read_footer(stream: BinaryIO) -> pq.FileMetaData:
-    """The footer of a file. Raises BadRowError if the file is encrypted: of such a one pyarrow's process would die."""
+    """The footer of a file. Raises BadRowError if the file is encrypted: reading it with pyarrow would crash."""
     try:
         footer = pq.read_metadata(stream)
     except OSError:
@@ -190,7 +190,7 @@ def read_footer(stream: BinaryIO) -> pq.FileMetaData:
             raise
         footer = None
     if footer is None or int.from_bytes(_tail(stream)[:4], "little") == footer.serialized_size + SIGNATURE_BYTES:
-        raise BadRowError("it is encrypted, and bosrow takes no keys; write it anew without encryption")
+        raise BadRowError("it is encrypted, and bosrow takes no keys; write it again without encryption")
     return footer
 
 
@@ -200,7 +200,7 @@ def _tail(stream: BinaryIO) -> bytes:
 
 
 def schema_of(source: Source, index: int) -> pa.Schema:
-    """The columns of a file. Raises BadRowError where its footer cannot be read, MachineError if that is no damage."""
+    """The columns of a file. Raises BadRowError if its footer is damaged, MachineError for any other fault."""
     try:
         return _footer(source, index).schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:

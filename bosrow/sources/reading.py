@@ -1,13 +1,14 @@
 """A corpus as a fixed sequence of units, and a unit as documents.
 
-`units_of` runs in the reader process: it walks the files in order and says what a worker is to read next. A
-worker can find most units by itself (a Parquet row group, a stretch of an uncompressed local file); the
-others (compressed files, oversized row groups, text files on the Hub) travel with their bytes as `payload`, or with
-their documents (CSV, and where only `datasets` can read the format).
-`documents_of` runs in a worker. Promise: the units, and the documents in them, depend on the corpus alone,
-and `units_of` can begin at any unit's `next`. What is unusable inside a corpus becomes a `BadRow` that
-says why; whether that stops the run is for others to decide. A unit is about 16 MB of text, more
-only for one larger document, which exists in memory two or three times, as UTF-8 and never as a str.
+`units_of` runs in the reader process: it goes through the files in order and says what a worker reads next. A worker
+reads most units itself (a Parquet row group, a part of an uncompressed local file). Other units carry their bytes as
+`payload` (compressed files, oversized row groups, lines on the Hub), or their documents (CSV, and formats that only
+`datasets` can read). `documents_of` runs in a worker.
+
+Promise: the units, and the documents in them, depend on the corpus alone, and `units_of` can begin at any unit's
+`next`. What is unusable in a corpus becomes a `BadRow` that says why; the caller decides whether that stops the run.
+Cost: a unit is about 16 MB of text, or one larger document. A document is in memory two or three times, as UTF-8 and
+never as a str.
 """
 
 from collections.abc import Iterator
@@ -20,14 +21,14 @@ from bosrow.sources.unit import BadRow, Document, Position, Unit
 
 
 class Reader(Protocol):
-    """A module that reads a format. Only the one that is needed is imported: each takes libraries of its own."""
+    """A module that reads a format. Only the module that is needed is imported, since each imports other libraries."""
 
     def units_of(self, source: Source, begin: Position, /) -> Iterator[Unit]:
-        """The units from `begin` to the end of its file, or of the corpus where units reach over several files."""
+        """The units from `begin` to the end of its file, or of the corpus if a unit may span several files."""
 
 
 class WorkerReader(Reader, Protocol):
-    """A module whose units a worker reads: their documents do not travel with them."""
+    """A module whose units are read by a worker: they do not carry their documents."""
 
     def documents_of(self, source: Source, unit: Unit, /) -> Iterator[Document | BadRow]:
         """The documents of a unit, in order."""
@@ -53,7 +54,7 @@ def reader_of(source_format: Format) -> Reader:
 
 
 def worker_reader_of(source_format: Format) -> WorkerReader:
-    """The module that reads the units of a format whose documents do not travel with them."""
+    """The module that reads the units of a format that do not carry their documents."""
     match source_format:
         case "parquet":
             from bosrow.sources import parquet
@@ -68,13 +69,13 @@ def worker_reader_of(source_format: Format) -> WorkerReader:
 
             return text
         case _:
-            raise ValueError(f"the documents of {source_format} travel with their units")
+            raise ValueError(f"units of {source_format} carry their documents")
 
 
 def units_of(source: Source, start: Position) -> Iterator[Unit]:
     """The units from `start` to the end of the corpus."""
     reader = reader_of(source.format)
-    if source.format in (*TOKEN_FORMATS, "text"):  # whose units may reach over several files
+    if source.format in (*TOKEN_FORMATS, "text"):  # a unit may span several files
         yield from reader.units_of(source, start)
         return
     for index in range(start.file, len(source.files)):

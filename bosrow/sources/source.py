@@ -1,8 +1,8 @@
 """Where documents come from: the files of a corpus, found once and in a fixed order.
 
-A source names every file with its size and a mark that changes when the file does, so that a resumed run can refuse
-a corpus that is not the one it began with. There are three kinds: local files, files on the Hub, and the documents of
-a data set of our own.
+A source records each file with its size and a mark that changes when the file does, so that a resumed run can refuse
+a corpus other than the one it began with. There are three kinds: local files, files on the Hub, and the documents of
+a data set that bosrow made.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ UNREADABLE = "unreadable"  # the mark of a file that could not be read when it w
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file: where it is, what it is called in provenance and messages, and what tells it from a changed one."""
+    """One file: its path, its name in provenance and messages, its size in bytes, and a mark that tells of changes."""
 
     path: str
     name: str
     size: int
-    mark: str  # of a local file, its time of change in nanoseconds; of one on the Hub, its etag
+    mark: str  # a local file's modification time in nanoseconds; the etag of a file on the Hub
 
     @classmethod
     def local(cls, path: str, name: str) -> "SourceFile":
@@ -42,40 +42,40 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class _Source(
     msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True, tag_field="kind", forbid_unknown_fields=True
 ):
-    """What all sources share. A source equals itself alone: there may be a million files to compare."""
+    """What all sources share. A source is equal only to itself: comparing a million files would take too long."""
 
     format: Format
     files: tuple[SourceFile, ...]
     text_field: str
     id_field: str | None
-    settings: str = "{}"  # as JSON, how the files of a format of WITH_SETTINGS are to be read
+    settings: str = "{}"  # JSON: for formats of WITH_SETTINGS, how to read the files
 
     def open(self, file: SourceFile) -> BinaryIO:
         """Open a file for seekable binary reading."""
         raise NotImplementedError
 
     def folders(self) -> set[str]:
-        """The local folders that are read."""
+        """The local folders that the source is read from."""
         raise NotImplementedError
 
     @property
     def origin(self) -> dict[str, str | None]:
-        """What else than its files tells a source from others."""
+        """What identifies a source apart from its files."""
         return {"dataset": None, "revision": None, "data": None}
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over names and sizes (and, on the Hub, revision and etags), the same on every machine."""
+        """SHA-256 of names and sizes (on the Hub, also of revision and etags); the same on every machine."""
         marks = [[file.name, file.size, self._lasting_mark(file)] for file in self.files]
         return hashlib.sha256(json.dumps([*self.origin.values(), marks]).encode()).hexdigest()
 
     def _lasting_mark(self, file: SourceFile) -> str:
-        """The mark of a file where it is the same on every machine, else nothing."""
+        """The mark of a file if it is the same on every machine, else empty."""
         return ""
 
     @cached_property
     def _ends(self) -> list[int]:
-        """How many bytes of the corpus lie before each file, and before its end."""
+        """How many bytes of the corpus come before each file, and in all."""
         return list(accumulate((file.size for file in self.files), initial=0))
 
     @property
@@ -84,7 +84,7 @@ class _Source(
         return self._ends[-1]
 
     def share(self, file: int, fraction: float) -> float:
-        """How much of the corpus lies before the place at `fraction` of a file, by bytes."""
+        """The share of the corpus, in bytes, that comes before the point at `fraction` of a file."""
         inside = fraction * self.files[file].size if file < len(self.files) else 0.0
         return (self._ends[file] + inside) / max(1, self.size)
 
@@ -122,7 +122,7 @@ class HubSource(_Source, frozen=True, kw_only=True, eq=False, dict=True, tag="hu
 
 
 class DataSetSource(_Source, frozen=True, kw_only=True, eq=False, dict=True, tag="data_set"):
-    """The documents of a data set of our own; `files` are those that they once came from, and are not opened."""
+    """The documents of a data set that bosrow made. `files` name where they came from, and are not opened."""
 
     data_dir: str
     data: str  # the data set's fingerprint
@@ -139,7 +139,7 @@ Source = LocalSource | HubSource | DataSetSource
 
 
 def upgraded_source(source: dict[str, Any]) -> dict[str, Any]:
-    """A recorded source as it is written now. Before version 0.2 it had the fields of all kinds and named none."""
+    """A recorded source in the present form. Before version 0.2 it had the fields of all kinds, and no `kind`."""
     if "kind" in source:
         return source
     kind = "data_set" if source.get("data_dir") else "hub" if source.get("dataset") else "local"

@@ -1,4 +1,4 @@
-"""What can be said of a corpus: where it lies and which of it is read; every default stands here."""
+"""The options that say where a corpus is and which part of it is read, with their defaults."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from bosrow.flags import at_least, option
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """The options that name a corpus. Raises OptionError where none, or more than one, is named."""
+    """The options that name a corpus. Raises OptionError unless exactly one is named."""
 
     dataset: str | None = option(
         None,
@@ -49,5 +49,5 @@ class SourceOptions:
         if not self.dataset and not self.data_files and not self.from_dir:
             raise OptionError("no corpus: give --dataset NAME (on the Hub), --data_files FILE... or --from DATA_DIR")
         if self.from_dir and self.csv_quoting:
-            raise OptionError("--csv_quoting says how CSV files are written, and --from reads none; leave it out")
+            raise OptionError("--csv_quoting says how CSV files are written, but --from reads no CSV; leave it out")
         at_least(self, max_docs=0)

@@ -1,7 +1,7 @@
-"""The documents of a data set of our own (`--from`), rebuilt through its provenance.
+"""The documents of a data set that bosrow made (`--from`), rebuilt through its provenance.
 
-Promise: they come in the order in which they were read when the data set was made. Cost: one process reads; going on
-in the middle rebuilds what stands before.
+Promise: they come in the order in which they were read when the data set was made. Cost: one process reads; a resumed
+run rebuilds again the documents that come before its place.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ UNIT_DOCUMENTS = 4096
 
 
 def units_of(source: Source, start: Position) -> Iterator[Unit]:
-    """Units of documents rebuilt from a data set of ours; `part` of a position counts documents."""
+    """Units with the rebuilt documents as payload; `part` of a position counts documents."""
     assert isinstance(source, DataSetSource)
     provenance = Provenance(Path(source.data_dir))
     files = {file.name: index for index, file in enumerate(source.files)}

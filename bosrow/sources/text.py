@@ -1,9 +1,9 @@
-"""Text files, a document each; lines of text, a document each; and lines of JSON.
+"""Three formats: text files, a document each; lines of text, a document each; and lines of JSON.
 
-A file of lines is cut after a line's end about every 16 MB. Workers read their stretch themselves, but for compressed
-files and those on the Hub, which the reader process unpacks and hands on. Promise: a line that is no document is told
-by its number, and the lines after it are read. Of a compressed file that was cut short the whole lines are read, and
-the rest is one bad row; so is one that is damaged, from the unit on in which that shows.
+A file of lines is cut after a line end about every 16 MB. Workers read their part of the file themselves; compressed
+files and files on the Hub are read by the reader process, which passes on the text. Promise: a line that is not a
+document is reported by its number, and the lines after it are read. If a compressed file was cut short, its complete
+lines are read and the rest is one bad row. If it is damaged, it is one bad row from the unit on in which that shows.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from bosrow.sources.unit import UNIT_BYTES, BadRow, Document, Position, Unit, op
 
 
 def units_of(source: Source, begin: Position) -> Iterator[Unit]:
-    """The units from `begin` on: of all texts, or of one file of lines."""
+    """The units from `begin` on: to the end of the corpus for text files, to the end of the file for lines."""
     return _units_of_texts(source, begin) if source.format == "text" else _units_of_lines(source, begin)
 
 
 def _units_of_texts(source: Source, start: Position) -> Iterator[Unit]:
-    """Units of several files each, a document a file, from `start` to the end of the corpus."""
+    """Units of one or several files, each file a document, from `start` to the end of the corpus."""
     first = start.file
     while first < len(source.files):
         stop, size = first + 1, source.files[first].size
@@ -47,15 +47,15 @@ def _text_documents(source: Source, unit: Unit) -> Iterator[Document | BadRow]:
 
 
 def _units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
-    """The units of one file from `start` on, cut after a line's end about every UNIT_BYTES of its unpacked bytes."""
+    """The units of one file from `start` on, cut after a line end about every UNIT_BYTES of decompressed text."""
     file = source.files[start.file]
     travels = isinstance(source, HubSource) or compression_of(file.name) is not None
     with opened(source, start.file) as packed:
         stream = unpacked(packed, file.name)
         skip_bytes(stream, file.name, start.part)
-        begin, size = start, 0  # size: of what was read from `begin` on
-        parts: list[bytes] = []  # the same bytes, where they travel
-        # Blocks end at the same places after a restart, so a file damaged further on gives the same units.
+        begin, size = start, 0  # size: bytes read from `begin` on
+        parts: list[bytes] = []  # these bytes, if the unit carries them
+        # Blocks end at the same places after a restart, so that a file that is damaged later gives the same units.
         while block := read_bytes(stream, file.name, UNIT_BYTES - (begin.part + size) % UNIT_BYTES):
             if begin.part + size == 0:
                 check_plain(file.name, block)
@@ -77,7 +77,7 @@ def _units_of_lines(source: Source, start: Position) -> Iterator[Unit]:
 
 
 def _lines(source: Source, unit: Unit) -> Iterator[tuple[int, memoryview]]:
-    """The lines of a unit, without their ends, by number."""
+    """The lines of a unit without their line feeds, each with its number."""
     data = unit.payload
     assert data is None or isinstance(data, bytes)
     if data is None:

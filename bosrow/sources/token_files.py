@@ -1,8 +1,8 @@
 """Token files: the shards of llm.c and modded-nanogpt, and nanoGPT's flat `.bin`.
 
 All files together are one stream of uint16 ids, divided at end-of-text (50256). llm.c puts it before each document,
-nanoGPT after; both give the same documents here. A document may go on in the next file. Its row, in provenance and
-messages, is the place of its first id in the file where it begins.
+nanoGPT after each; both give the same documents here. A document may continue in the next file. Its row, in provenance
+and messages, is the position of its first id in the file where it begins.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from bosrow.sources.source import Source
 from bosrow.sources.unit import Document, Position, Unit
 from bosrow.tokenizers.gpt2 import END_OF_TEXT
 
-# github.com/karpathy/llm.c, dev/data/data_common.py: 256 int32, of which the first are magic, version, tokens.
+# github.com/karpathy/llm.c, dev/data/data_common.py: a header of 256 int32; the first three are magic, version, tokens.
 LLMC_MAGIC, LLMC_VERSION, LLMC_HEADER_BYTES = 20240520, 1, 1024
-OTHER_FILES = {  # by beginnings that no ids of GPT-2 are likely to have
+OTHER_FILES = {  # by first bytes, which are unlikely for ids of GPT-2
     b"\x93NUMPY": "a .npy file of numpy",
     (20240801).to_bytes(4, "little"): "a file of llm.c with 32-bit ids (Llama 3)",
     b"MMIDIDX\0\0": "an index of Megatron",
-    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"\x28\xb5\x2f\xfd": "a file compressed by zstd",
 }
-LEAST_FOURTHS = 4  # of ids in a row, by which their width is judged
+LEAST_FOURTHS = 4  # groups of four ids that are needed to judge their width
 UNIT_TOKENS = 4 << 20
 SCAN_TOKENS = 1 << 20
 
@@ -34,7 +34,7 @@ Tokens = npt.NDArray[np.uint16]
 
 
 def open_tokens(path: str, name: str) -> Tokens:
-    """The ids of a token file, memory-mapped, shape (tokens,). Raises SourceError where it is none."""
+    """The ids of a token file, memory-mapped, shape (tokens,). Raises SourceError if it is not a token file."""
     data = mapped(path)
     head = data[:LLMC_HEADER_BYTES].tobytes()
     if int.from_bytes(head[:4], "little") == LLMC_MAGIC:
@@ -48,18 +48,18 @@ def open_tokens(path: str, name: str) -> Tokens:
         return data[LLMC_HEADER_BYTES:].view("<u2")
     other = next((what for magic, what in OTHER_FILES.items() if head.startswith(magic)), None)
     if other is None and len(data) % 2:
-        raise SourceError(f"{name} has {len(data):,} bytes, which is no whole number of uint16 ids")
+        raise SourceError(f"{name} has {len(data):,} bytes, which is not a whole number of uint16 ids")
     other = other or _wider(data[: len(data) // 8 * 8][: 2 * SCAN_TOKENS].view("<u2"))
     if other:
         raise SourceError(
             f"{name} is {other}; little-endian uint16 ids of GPT-2 are required, without a header or with llm.c's "
-            f"({LLMC_MAGIC}): where no id is above 65,535, write them anew by numpy, ids.astype('<u2').tofile(FILE)"
+            f"({LLMC_MAGIC}); if no id is above 65,535, convert them with numpy: ids.astype('<u2').tofile(FILE)"
         )
     return data.view("<u2")
 
 
 def _wider(tokens: Tokens) -> str | None:
-    """What a file seems to be whose ids take more than 16 bits: the upper halves of all of them read as id 0, "!"."""
+    """What a file of wider ids is called; None for 16-bit ids. The upper halves of wider ids would all be id 0, "!"."""
     fourths = tokens.reshape(-1, 4)
     if len(fourths) < LEAST_FOURTHS or fourths[:, [1, 3]].any() or not fourths[:, 0].any():
         return None
@@ -69,7 +69,7 @@ def _wider(tokens: Tokens) -> str | None:
 def units_of(source: Source, start: Position) -> Iterator[Unit]:
     """Units of about UNIT_TOKENS ids; each but the first begins at an end-of-text."""
     files = [open_tokens(file.path, file.name) for file in source.files]
-    firsts = [0, *accumulate(map(len, files))]  # of each file, and the end
+    firsts = [0, *accumulate(map(len, files))]  # number of each file's first id, and of all ids
     while start.file < len(files):
         stop = _next_end(files, Position(start.file, start.part + UNIT_TOKENS))
         yield Unit(start, stop, (firsts[stop.file] + stop.part) / max(1, firsts[-1]))
@@ -88,7 +88,7 @@ def _next_end(files: list[Tokens], place: Position) -> Position:
 
 
 def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
-    """The documents of a unit of token files (all begin in its first file); their `text` is ids, without BOS."""
+    """The documents of a unit of token files. All begin in its first file; their `text` is ids without BOS."""
     tokens = _stretch(source, unit)
     beyond = np.flatnonzero(tokens > END_OF_TEXT)
     if len(beyond):
@@ -104,7 +104,7 @@ def documents_of(source: Source, unit: Unit) -> Iterator[Document]:
         ends.pop(0)
     last_unit = unit.next.file == len(source.files)
     for start, end in zip(starts, [*ends, len(tokens)], strict=True):
-        if start < len(tokens) or not last_unit:  # an end-of-text at the very end ends a document and begins none
+        if start < len(tokens) or not last_unit:  # the last end-of-text begins no document
             yield Document(unit.start.file, unit.start.part + start, [tokens[start:end]])
 
 

@@ -1,9 +1,9 @@
-"""What a worker reads at once, and what the readers of all formats share.
+"""Units, the parts of a corpus that workers read, and what the readers of all formats share.
 
 The readers are parquet, text, csv_files, token_files, stored and via_datasets; `reading` chooses among them.
 
-One rule for all of them: what is provably wrong inside a file is a bad row (`damage`), whatever else goes wrong ends
-the run and leaves nothing out (`check_machine`).
+They share one rule: what is proven to be wrong with a file is a bad row (`damage`); anything else that goes wrong stops
+the run, and nothing is left out (`check_machine`).
 """
 
 import gzip
@@ -26,7 +26,7 @@ from bosrow.sources.source import UNREADABLE, LocalSource, Source, SourceFile
 from bosrow.strict_json import Count
 
 UNIT_BYTES = 16 << 20
-# What the libraries raise about bytes that are not what they have to be. No other error proves anything about a file.
+# What the libraries raise if the bytes of a file are wrong. No other error proves that.
 DATA_FAULTS: tuple[type[Exception], ...] = (
     *(pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, pa.ArrowNotImplementedError),
     *(pa.lib.ArrowIndexError, pa.lib.ArrowSerializationError),
@@ -35,7 +35,10 @@ DATA_FAULTS: tuple[type[Exception], ...] = (
 
 
 class Position(NamedTuple):
-    """Where a unit begins: file, then row group (Parquet) or byte of the unpacked file, then row of the file."""
+    """Where a unit begins: a file, a part of it, and the row in the file.
+
+    `part` counts row groups (Parquet), bytes of decompressed text (lines, CSV), ids (tokens) or documents (--from).
+    """
 
     file: Count = 0
     part: Count = 0
@@ -46,8 +49,8 @@ class Position(NamedTuple):
 class Unit:
     """What a worker reads at once: from `start` up to `next`, or what is in `payload`.
 
-    `share` is the part of the source that lies before `next`, for the progress line. A file that cannot be cut into
-    units, or the rest of one, is a unit whose payload is one bad row.
+    `share` is the fraction of the source before `next`, for the progress line. If a file, or the rest of it, cannot be
+    cut into units, it is a unit whose payload is one bad row.
     """
 
     start: Position
@@ -57,24 +60,24 @@ class Unit:
 
     @property
     def payload_bytes(self) -> int:
-        """About what the payload takes of memory."""
+        """About how much memory the payload takes."""
         if self.payload is None or isinstance(self.payload, bytes):
             return len(self.payload or b"")
         return sum(len(document.text) for document in self.payload if isinstance(document, Document))
 
 
 class Document(NamedTuple):
-    """One row of the corpus. `text` is UTF-8, or stretches of ids."""
+    """One row of the corpus. `text` is UTF-8, or ids as arrays to be joined."""
 
     file: int
     row: int
     text: bytes | memoryview | list[npt.NDArray[np.uint16]]
     id: str | None = None
-    in_val: bool = False  # where the source has splits of its own
+    in_val: bool = False  # used if the source has splits of its own (--from)
 
 
 class BadRow(NamedTuple):
-    """A row of the corpus without a text, or the unreadable rest of a file from `row` on, and why: "kind (detail)"."""
+    """A row without a usable text, or the unreadable rest of a file from `row` on. `reason` is "kind (detail)"."""
 
     file: int
     row: int
@@ -83,9 +86,9 @@ class BadRow(NamedTuple):
 
 @contextmanager
 def opened(source: Source, index: int) -> Iterator[BinaryIO]:
-    """An open file that is the one which was found at the start, and still is after it was read.
+    """Open a file, and check before and after it is read that it has not changed since it was found.
 
-    Whatever was read out of a file that changed meanwhile is of neither the old nor the new one.
+    What is read from a file while it changes belongs neither to the old file nor to the new one.
     """
     file = source.files[index]
     check_unchanged(source, file)
@@ -100,7 +103,7 @@ def opened(source: Source, index: int) -> Iterator[BinaryIO]:
 
 
 def check_unchanged(source: Source, file: SourceFile) -> None:
-    """Raise SourceError if a local file is not the one that was found at the start, BadRowError if that was none."""
+    """Raise SourceError if a local file has changed since it was found, BadRowError if it could not be read then."""
     if not isinstance(source, LocalSource):
         return
     if file.mark == UNREADABLE:
@@ -108,15 +111,15 @@ def check_unchanged(source: Source, file: SourceFile) -> None:
     try:
         status = os.stat(file.path)
     except OSError as error:
-        raise damage(f"{file.name} cannot be looked at any more", error) from None
+        raise damage(f"{file.name} cannot be found any more", error) from None
     if (status.st_size, str(status.st_mtime_ns)) != (file.size, file.mark):
         raise SourceError(
-            f"{file.name} was changed while it was read; start over with --fresh when nothing writes to it any more"
+            f"{file.name} has changed since it was found; start over with --fresh when nothing writes to it any more"
         )
 
 
 def columns_of(source: Source, schema: pa.Schema) -> list[str]:
-    """The columns to read, the text first. Raises BadRowError if they are not there, or the text is none."""
+    """The columns to read, the text first. Raises BadRowError if one is missing, or if the text column is not text."""
     columns = [source.text_field] + ([source.id_field] if source.id_field else [])
     for column in columns:
         if schema.names.count(column) != 1:
@@ -129,20 +132,20 @@ def columns_of(source: Source, schema: pa.Schema) -> list[str]:
 
 
 def id_of(value: Any) -> str | None:
-    """A document's id as text, in which "?" stands for lone surrogates."""
+    """A document's id as a string, with "?" for lone surrogates."""
     return None if value is None else str(value).encode(errors="replace").decode()
 
 
 def damage(what: str, error: Exception, *proofs: type[Exception]) -> BadRowError:
-    """The bad row that `error` makes of a file or a part of it; `what` says which. Raises MachineError."""
+    """`what` and `error` as a BadRowError, if `error` proves that the file is wrong. Raises MachineError if not."""
     check_machine(what, error, *proofs)
     return BadRowError(f"{what} ({first_line(error)})")
 
 
 def check_machine(what: str, error: Exception, *proofs: type[Exception]) -> None:
-    """Raise MachineError unless `error` proves that the file is wrong: DATA_FAULTS do, and `proofs` where they arise.
+    """Raise MachineError unless `error` proves that the file is wrong, as DATA_FAULTS do, and here also `proofs`.
 
-    The system gives its errors a number. An OSError without one is how pyarrow and bz2 tell damage.
+    Errors of the operating system have an errno. An OSError without one is how pyarrow and bz2 report damage.
     """
     cause: BaseException | None = error
     while cause and not isinstance(cause, MemoryError) and getattr(cause, "errno", None) is None:
@@ -152,8 +155,8 @@ def check_machine(what: str, error: Exception, *proofs: type[Exception]) -> None
     fault = cause or error
     detail = first_line(fault) if cause else f"{type(error).__name__}: {first_line(error)}"
     where = f": {fault.filename}" if isinstance(fault, OSError) and fault.filename else ""
-    memory = ", --workers 1 takes the least memory" if isinstance(fault, MemoryError) else ""
+    memory = "; --workers 1 takes the least memory" if isinstance(fault, MemoryError) else ""
     raise MachineError(
-        f"{what} ({detail}{where}). That proves nothing against the file, so nothing was left out; the same command "
+        f"{what} ({detail}{where}). That does not prove the file wrong, so nothing was left out; the same command "
         f"goes on from here{memory}"
     ) from error

@@ -1,15 +1,15 @@
-"""Sources that `datasets` can only iterate: Arrow and WebDataset files.
+"""Arrow and WebDataset files, which are read with `datasets`, row by row.
 
-The reader process lets the builder of the format, as it comes with `datasets`, walk one file after the other, and
-hands the documents on in units of about 16 MB of text and at most 4096 documents. No code of a data set is run.
+The reader process reads one file after the other with the builder of the format that comes with `datasets`. It passes
+the documents on in units of about 16 MB of text and at most 4096 documents. No code of a data set is run.
 
 Promise: documents, their order and their rows (counted from 0) depend on the files alone. Files are opened through
-`Source.open`, so those on the Hub pass the same retries, and those on the disk the same look for changes, as all
-others. Where a file is damaged, what stands before counts, and the rest is one bad row. Where anything else fails
-(`datasets` keeps a cache folder, for one), the run stops.
+`Source.open`, so they have the same retries (Hub) and the same check for changes (disk) as other formats. If a file is
+damaged, what comes before the damage counts, and the rest is one bad row. If anything else fails (such as the cache
+folder of `datasets`), the run stops.
 
-Cost: one process reads, with a Python object a row. A position is a file and a row, so going on reads the interrupted
-file once more up to that row, without tokenizing it: several files are better than one that takes hours.
+Cost: one process reads, with a Python object per row. A position is a file and a row, so a resumed run reads the
+interrupted file again up to that row, without tokenizing it. So several files are better than one that takes hours.
 """
 
 import inspect
@@ -37,7 +37,7 @@ END_MARKS = {".tar": (bytes(512),), ".arrow": (b"\xff\xff\xff\xff\0\0\0\0", b"AR
 
 
 class _Served:
-    """One file of a source, as `datasets` is given it."""
+    """One file of a source, in the form in which `datasets` gets it."""
 
     def __init__(self, source: Source, index: int) -> None:
         self.source, self.index, self.file = source, index, source.files[index]
@@ -50,24 +50,24 @@ class _Served:
         for stream in self.streams:  # builders leave them open
             stream.close()
 
-    def __deepcopy__(self, _: dict[int, Any]) -> "_Served":  # `datasets` copies what it hands to a file system
+    def __deepcopy__(self, _: dict[int, Any]) -> "_Served":  # `datasets` copies the options of a file system
         return self
 
     @property
     def address(self) -> str:
-        """What builders see: only the name's endings matter to them (.arrow.gz is unpacked)."""
+        """The file's address for builders. Only the endings matter to them (.arrow.gz is decompressed)."""
         return f"{PROTOCOL}://file{''.join(PurePosixPath(self.file.name).suffixes[-2:])}"
 
     @property
     def fraction_read(self) -> float:
-        """How much of the file has been read."""
+        """The fraction of the file that has been read."""
         if not self.streams or self.streams[-1].closed:
             return 1.0
         return self.streams[-1].tell() / max(1, self.file.size)
 
 
 class _OneFile(AbstractFileSystem):
-    """A file system in which `datasets` finds one file of a source, whatever it is called."""
+    """A file system that holds one file of a source, whatever name it is asked for."""
 
     protocol = PROTOCOL
     cachable = False
@@ -85,7 +85,7 @@ class _OneFile(AbstractFileSystem):
 
 
 def units_of(source: Source, begin: Position) -> Iterator[Unit]:
-    """The units of a file from `begin` on; their documents travel with them."""
+    """The units of a file from `begin` on, with their documents as payload."""
     index, row, size = begin.file, begin.row, 0
     documents: list[Document | BadRow] = []
     bad: BadRowError | None = None
@@ -115,11 +115,11 @@ def _document(source: Source, index: int, row: int, value: dict[str, Any]) -> Do
 
 
 def _rows(source: Source, served: _Served, skip: int) -> Iterator[dict[str, Any]]:
-    """The rows of a file, without the first `skip`. Raises BadRowError where it cannot be read on."""
+    """The rows of a file without the first `skip`. Raises BadRowError where the file is damaged."""
     try:
         check_unchanged(source, served.file)
         dataset = _open(served)
-        # Before a picture beside the text is decoded.
+        # Other columns are dropped first, so that pictures in them are not decoded.
         dataset = dataset.select_columns(columns_of(source, dataset.features.arrow_schema))
         yield from dataset.skip(skip)
         _check_end(served)
@@ -129,14 +129,14 @@ def _rows(source: Source, served: _Served, skip: int) -> Iterator[dict[str, Any]
 
 
 def _check_end(served: _Served) -> None:
-    """Raise BadRowError if the file lacks the mark that ends its format: builders take one cut short for whole."""
+    """Raise BadRowError if the file lacks the end mark of its format: builders do not notice that it was cut short."""
     marks = END_MARKS.get(PurePosixPath(served.file.name).suffix.lower())
     if marks:
         with served.source.open(served.file) as stream:
             stream.seek(max(0, served.file.size - max(map(len, marks))))
             tail = stream.read()
         if not tail.endswith(marks):
-            raise BadRowError(f"{served.file.name} was cut short: the mark that ends such a file is missing")
+            raise BadRowError(f"{served.file.name} was cut short: the end mark of its format is missing")
 
 
 def _open(served: _Served) -> "IterableDataset":
@@ -145,7 +145,8 @@ def _open(served: _Served) -> "IterableDataset":
     register_implementation(PROTOCOL, _OneFile)
     settings = json.loads(served.source.settings)
     if foreign := settings.keys() & inspect.signature(load_dataset).parameters:
-        raise DataSetError(f"{', '.join(sorted(foreign))}: no setting of a file format; the state was edited")
+        names = ", ".join(sorted(foreign))
+        raise DataSetError(f"{names} is not a setting of a file format; the state file was edited")
     return load_dataset(
         served.source.format,
         data_files=served.address,
@@ -157,7 +158,7 @@ def _open(served: _Served) -> "IterableDataset":
 
 
 def schema_of(source: Source, index: int) -> pa.Schema:
-    """The columns of a file. Raises BadRowError where it is damaged."""
+    """The columns of a file. Raises BadRowError if it is damaged."""
     try:
         with _Served(source, index) as served:
             check_unchanged(source, served.file)
@@ -167,15 +168,15 @@ def schema_of(source: Source, index: int) -> pa.Schema:
 
 
 def _told(error: Exception) -> BosrowError:
-    """What went wrong below `datasets`: an error of ours, as from the network, if there is one behind it."""
+    """What went wrong inside `datasets`, as one of our errors: the one that caused it, if there is one."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BosrowError):
             return cause
         cause = cause.__cause__ or cause.__context__
     try:
-        # Builders tell by a ValueError that a file is not of their format.
-        return damage("it cannot be read on", error, ValueError, tarfile.TarError)
+        # Builders raise ValueError if a file is not of their format.
+        return damage("it cannot be read further", error, ValueError, tarfile.TarError)
     except MachineError as fault:
         return MachineError(f"{fault}. `datasets` keeps a cache in {_cache()}; HF_HOME sets another place")
 

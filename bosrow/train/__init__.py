@@ -1,7 +1,7 @@
 """Training: `make_dataloader` for any loop, `hugging_face_dataset` for the Trainer of transformers, `load_model` for a
 checkpoint, and bosrow's own trainer.
 
-Importing this package imports no torch; using one of its names does.
+Importing this package does not import torch; using one of its names does.
 """
 
 import importlib

@@ -1,14 +1,16 @@
-"""Checkpoints: folders that appear whole or not at all, and are used only after every byte was checked.
+"""Checkpoints: folders that appear complete or not at all, and are used only after every byte was checked.
 
     ckpt_periodic_step0002000/
         config.json, model.safetensors    loads in transformers as it is
         optimizer.safetensors             AdamW's two moments of each parameter
-        state.json                        step, what the run is bound to, sizes and SHA-256 of the others, its own seal
+        state.json                        step, identity of the run, sizes and SHA-256 of the other files, a seal
 
-Promise: killed at any moment, the newest complete checkpoint is still there. A resumed run has the same
-weights, moments and position bit for bit. There is no state of random generators to keep: the initial
-weights and the order of rows follow from the seed, samples of text from seed and step, and nothing else
-is random. Cost: 12 bytes a parameter on disk, written and read back once.
+The seal is the SHA-256 of the rest of state.json.
+
+Promise: if the process is killed at any moment, the newest complete checkpoint is still there. A resumed run has the
+same weights, moments and position, bit for bit. No state of random generators is stored: the initial weights and the
+order of rows follow from the seed, samples of text from seed and step, and nothing else is random.
+Cost: 12 bytes a parameter on disk, written and read back once.
 """
 
 import hashlib
@@ -40,21 +42,21 @@ UNFINISHED, DOOMED, DAMAGED = ".unfinished_", ".doomed_", "damaged_"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 Kind = Literal["periodic", "final"]
-FileName = Annotated[str, msgspec.Meta(pattern=r"\A[\w-][\w.-]*\Z")]  # in the checkpoint's own folder
+FileName = Annotated[str, msgspec.Meta(pattern=r"\A[\w-][\w.-]*\Z")]  # in the checkpoint's folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """How far a run is, apart from its weights and moments. `step` counts optimizer steps completed."""
+    """How far a run has come, without its weights and moments. `step` counts completed optimizer steps."""
 
     step: Count = 0
-    skipped_steps: Count = 0  # of these, steps that changed no weight since something was not finite
-    tokens_per_rank: Count = 0  # read by each rank that was there from the beginning
-    evaluated: bool = True  # False: stopped before the evaluations due at `step`, which a resumed run does first
+    skipped_steps: Count = 0  # of these, steps that changed no weight, since loss or gradient was not finite
+    tokens_per_rank: Count = 0  # that each rank has read since step 0
+    evaluated: bool = True  # False: the evaluations due at `step` are not done; a resumed run does them first
 
 
 class CheckpointFile(Record):
-    """What a file of a checkpoint must be."""
+    """The size and checksum that a file of a checkpoint must have."""
 
     bytes: Count
     sha256: Sha256
@@ -65,7 +67,7 @@ class CheckpointContent(Record):
 
     schema: int
     run: TrainingState
-    identity: dict[str, Any]  # what must be equal to go on from the checkpoint
+    identity: dict[str, Any]  # a run must have the same to go on from the checkpoint
     files: dict[FileName, CheckpointFile]
 
 
@@ -80,7 +82,8 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint of `model` and `optimizer` to `run_dir`, with a copy of `tokenizer_file`.
 
-    `identity` is what must be equal to go on from it. Raises MachineError if the disk is full; then nothing is left.
+    A run must have the same `identity` to go on from it. Raises MachineError if the disk is full; then no part of the
+    checkpoint is left.
     """
     folder = folder_of(run_dir, kind, state.step)
     unfinished = run_dir / f"{UNFINISHED}{folder.name}"
@@ -111,7 +114,7 @@ def save_checkpoint(
 
 
 def _moments(model: GPT2, optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
-    """Both moments by parameter name; before the first update there are none."""
+    """Both moments by parameter name; empty before the first update."""
     tensors: dict[str, torch.Tensor] = {}
     for moment in MOMENTS if optimizer.state else ():
         kept = {parameter: state[moment] for parameter, state in optimizer.state.items()}
@@ -130,7 +133,7 @@ def _seal(content: dict[str, Any]) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Delete a checkpoint so that no half of it is ever taken for one."""
+    """Delete a checkpoint. It is renamed first, so that a half-deleted folder is not taken for a checkpoint."""
     doomed = folder.with_name(DOOMED + folder.name)
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)
@@ -138,7 +141,7 @@ def _remove(folder: Path) -> None:
 
 
 def folder_of(run_dir: Path, kind: Kind, step: int) -> Path:
-    """Where the checkpoint of `step` stands."""
+    """The folder of the checkpoint at `step`."""
     return run_dir / f"ckpt_{kind}_step{step:07d}"
 
 
@@ -150,15 +153,15 @@ def kind_and_step(folder: Path) -> tuple[Kind, int]:
 
 
 def checkpoints(run_dir: Path) -> list[Path]:
-    """The checkpoint folders of a run, newest first; of one step the final one."""
+    """The checkpoint folders of a run, newest first; at the same step, the final one first."""
     found = [folder for folder in run_dir.iterdir() if NAME.fullmatch(folder.name)]
     return sorted(found, key=lambda folder: (kind_and_step(folder)[1], kind_and_step(folder)[0] == "final"))[::-1]
 
 
 def newest_valid(run_dir: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that is whole; `warn` is told of each damaged one that is passed over.
+    """The newest checkpoint that is not damaged, or None. `warn` is called for each damaged one that is passed over.
 
-    Raises UserError if one that is not damaged is of another bosrow.
+    Raises UserError if it was written by another version of bosrow.
     """
     for folder in checkpoints(run_dir):
         try:
@@ -171,7 +174,7 @@ def newest_valid(run_dir: Path, warn: Callable[[str], None]) -> Path | None:
 
 
 def set_newer_aside(folder: Path) -> None:
-    """Rename the damaged checkpoints that were passed over for `folder`, so that no later one is counted as theirs."""
+    """Rename the damaged checkpoints that are newer than `folder`, so that they do not mix with those still to come."""
     found = checkpoints(folder.parent)
     for damaged in found[: found.index(folder)]:
         aside = damaged.with_name(DAMAGED + damaged.name)
@@ -180,9 +183,10 @@ def set_newer_aside(folder: Path) -> None:
 
 
 def read_state(folder: Path, *, check_files: bool) -> tuple[TrainingState, dict[str, Any]]:
-    """The run's state and identity of a checkpoint.
+    """The state and the identity of the run, from a checkpoint.
 
-    Raises DataSetError if anything in it is not as it was written, UserError if another bosrow wrote it.
+    Raises DataSetError if the checkpoint is damaged (with `check_files`, any file of it), UserError if another version
+    of bosrow wrote it.
     """
     path = folder / STATE
     content = parse_json(read_untrusted(path), str(path))
@@ -197,7 +201,7 @@ def read_state(folder: Path, *, check_files: bool) -> tuple[TrainingState, dict[
         raise DataSetError(f"{path} is not as bosrow writes it: {error}") from None
     for name, file in stored.files.items() if check_files else ():
         if not (folder / name).is_file() or (folder / name).stat().st_size != file.bytes:
-            raise DataSetError(f"{folder / name} is missing or not of its {file.bytes:,} bytes")
+            raise DataSetError(f"{folder / name} is missing or does not have its {file.bytes:,} bytes")
         if sha256_of(folder / name).hexdigest() != file.sha256:
             raise DataSetError(f"{folder / name} does not match its checksum")
     return stored.run, stored.identity
@@ -217,9 +221,9 @@ def load_checkpoint(folder: Path, model: GPT2, optimizer: torch.optim.AdamW) -> 
 
 
 def prune(run_dir: Path, keep: int) -> None:
-    """Delete all but the `keep` newest checkpoints (0: keep all), and what an interrupted save has left.
+    """Delete all but the `keep` newest checkpoints (0: keep all), and what an interrupted save has left behind.
 
-    A final one stays when its run is extended.
+    Final checkpoints are always kept: an extended run has several.
     """
     for folder in [*run_dir.glob(f"{UNFINISHED}*"), *run_dir.glob(f"{DOOMED}*")]:
         shutil.rmtree(folder)

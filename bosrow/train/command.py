@@ -1,8 +1,8 @@
-"""`bosrow train`: from the options to a run, from its newest checkpoint where there is one, and through its steps.
+"""`bosrow train`: starts a run from its options, or resumes it from its newest checkpoint, and trains it to its end.
 
-Promise: whatever cannot be trained is refused before the run folder is changed; one process at a time works in a run
-folder; a finished run says so and changes nothing. Cost: the start of a run: its weights are made or read once, and on
-a GPU one step is tried for its memory.
+Promise: what cannot be trained is refused before the run folder is changed. Only one command at a time works in a run
+folder. For a finished run, the command says so and changes nothing. Cost at the start: the weights are made or read
+once, and on a GPU one step is tried to see if it fits into memory.
 """
 
 from contextlib import ExitStack
@@ -32,9 +32,9 @@ from bosrow.train.train_options import TrainOptions
 
 
 def train(options: TrainOptions) -> None:
-    """Train GPT-2 as `options` say, from the newest checkpoint where there is one.
+    """Train GPT-2 as `options` say, from the newest checkpoint if there is one.
 
-    Raises Interrupted after a signal, when a checkpoint has the last completed step.
+    Raises Interrupted after a signal, once a checkpoint holds the last completed step.
     """
     with joined_world(options.device, options.timeout_seconds) as world:
         setup = Setup(options, world)
@@ -86,7 +86,7 @@ def _train(setup: Setup, stop: Stop, hold: Hold | None) -> None:
 
 
 def _require_same_data(setup: Setup) -> None:
-    """All ranks must read the same data set, which may be a copy on each machine."""
+    """Raise DataSetError unless all ranks have the same data (each machine may have its own copy)."""
     mine = int(setup.fingerprint[:12], 16)
     if setup.world.from_main([mine]) != [mine]:
         raise DataSetError(
@@ -105,7 +105,7 @@ def _initial_model(setup: Setup) -> GPT2:
 
 
 def _plan_that_fits(setup: Setup, model: GPT2) -> BatchPlan:
-    """The plan, with smaller micro batches on all ranks where a GPU has too little memory for those asked for."""
+    """The plan; with smaller micro batches on all ranks if a GPU has too little memory for those asked for."""
     asked, world = setup.plan, setup.world
     if world.device.type != "cuda":
         return asked
@@ -136,7 +136,7 @@ def _progress(setup: Setup, state: TrainingState) -> TrainingProgress:
 def _open_records(
     setup: Setup, plan: BatchPlan, folder: RunFolder, state: TrainingState, progress: TrainingProgress, stack: ExitStack
 ) -> None:
-    """Write config.json, and open the trackers asked for, which are closed with `stack`; on the main rank."""
+    """On the main rank: write config.json, and open the trackers asked for; `stack` closes them."""
     config = setup.described(plan)
     folder.write_json(RUN_CONFIG, config)
     folder.trackers = Trackers(setup.options, folder.path, state.step, config, progress.note)

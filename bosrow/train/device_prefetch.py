@@ -1,8 +1,8 @@
-"""Batches from host memory to the device, the next one on its way while the model works on this one.
+"""Copies batches from host memory to the device: the next one while the model works on the present one.
 
-Promise: on CUDA, copies run beside the computation from two page-locked buffers in turn, and a buffer is never
-refilled while a copy from it is in flight; the host does not wait for the device. Elsewhere batches are handed on as
-they are. Cost: on CUDA, two batches in page-locked memory and two on the device.
+Promise: on CUDA, copies run in parallel to the computation, from two page-locked buffers in turn. A buffer is never
+refilled while a copy from it is in progress, and the host does not wait for the computation. On other devices batches
+are copied when they are needed. Cost: on CUDA, two batches in page-locked memory and two on the device.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,15 +16,15 @@ DeviceBatch = tuple[torch.Tensor, torch.Tensor, Any]  # inputs (B, T), targets (
 
 
 class Copy(Protocol):
-    """A copy of a host buffer to the device that may still be in flight."""
+    """A copy of a host buffer to the device that may still be in progress."""
 
     tokens: torch.Tensor  # (2, B, T) on the device
 
     def wait_on_host(self) -> None:
-        """Return when the host buffer may be changed."""
+        """Wait until the host buffer may be changed."""
 
     def wait_on_device(self) -> None:
-        """Let the device's further work wait for the copy; the host goes on."""
+        """Make later work on the device wait for the copy; the host does not wait."""
 
 
 class CudaCopy:
@@ -64,7 +64,7 @@ def double_buffered(
     new_buffer: Callable[[tuple[int, ...]], torch.Tensor],
     start_copy: Callable[[torch.Tensor], Copy],
 ) -> Iterator[DeviceBatch]:
-    """`batches` through host buffers of `new_buffer`, each copied by `start_copy` one batch before it is needed."""
+    """`batches` by way of two host buffers, made by `new_buffer`. `start_copy` copies each batch one batch ahead."""
     hosts: list[torch.Tensor] = []
     copies: list[Copy | None] = [None] * BUFFERS  # the last one from each buffer
     waiting: tuple[Copy, Any] | None = None

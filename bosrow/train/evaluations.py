@@ -1,8 +1,8 @@
 """What is done between training steps, on all ranks: validation, benchmarks, a sample of text, the loss curve.
 
-Promise: either all that is due at a step is recorded, or Stopped is raised on every rank and a resumed run does all of
-it again. Nothing here draws from a global random generator. A sample of text that fails is reported in one line and
-never ends a run. Cost: a forward pass over the validation rows and the items of the benchmarks that are due.
+Promise: either everything that is due at a step is recorded, or Stopped is raised on every rank and a resumed run does
+all of it again. No global random generator is used. A sample of text that fails is reported in one line and never ends
+a run. Cost: a forward pass over the validation rows and the benchmark items that are due.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Evaluations:
         )
 
     def run(self, step: int) -> bool:
-        """Do whatever is due after `step`. False: nothing was. Raises Stopped on all ranks if one was asked to stop."""
+        """Do what is due after `step`; False if nothing was. Raises Stopped on all ranks if one was asked to stop."""
         ended = self.setup.schedule.ends_at(step)
         validates = is_due(self.options.eval_every, step, ended)
         with self.progress.not_counted():
@@ -93,7 +93,7 @@ class Evaluations:
     def _sample(self, step: int) -> None:
         try:
             text = sample_text(self.model, self.setup.data.data_dir, self.setup.data.manifest, self.options.seed + step)
-        except Exception as error:  # from the tokenizer's package or the device: a sample of text is not worth a run
+        except Exception as error:  # of the tokenizer's package or the device: it must not end the run
             self.progress.note(f"warning: step {step:,}: no sample of text ({type(error).__name__}: {error})")
             return
         if text is not None:
@@ -101,7 +101,7 @@ class Evaluations:
             self.progress.note(f"step {step:,}  the model writes: {printable(text)}")
 
     def _draw(self, step: int, found: dict[str, Any]) -> None:
-        """Add what evaluations found to step_metrics.json, and draw the curve."""
+        """Add the results of the evaluations to step_metrics.json, and draw the loss curve."""
         records = self.folder.read_scalars()
         last = [record for record in records if record["type"] == "scalars"][-1]
         self.folder.step_metrics(

@@ -1,9 +1,9 @@
-"""`bosrow export`: a checkpoint as a folder that transformers, and whatever reads its format, loads offline.
+"""`bosrow export`: writes a checkpoint as a folder that transformers, and all that reads its format, loads offline.
 
-Promise: the checkpoint's checksums hold, its config and weights are copied byte for byte, and the tokenizer goes with
-them. Ids that the tokenizer has no word for (from `--vocab_size 50304`) stay, so all scores stay the same;
-transformers' generate is told never to draw them. The folder appears whole or not at all; nothing is overwritten.
-Cost: the weights are read and written once.
+Promise: the checkpoint's checksums are verified, and its config and weights are copied byte for byte, together with the
+tokenizer. Ids without a word in the tokenizer (as with `--vocab_size 50304`) stay, so all scores stay the same; the
+generation config keeps transformers' `generate` from drawing them. The folder appears complete or not at all, and
+nothing is overwritten. Cost: the weights are read twice and written once.
 """
 
 import json
@@ -27,7 +27,7 @@ GENERATION_CONFIG = "generation_config.json"
 
 
 def export(options: ExportOptions) -> None:
-    """Write `options.out_dir`. Raises UserError if there is no checkpoint, no tokenizer, or something in the way."""
+    """Write `options.out_dir`. Raises UserError if it exists, or if there is no checkpoint or no tokenizer."""
     checkpoint, out_dir = _chosen(options.checkpoint), options.out_dir
     if out_dir.exists():
         raise OptionError(f"--out_dir {out_dir} exists already; remove it, or name another folder")
@@ -53,7 +53,7 @@ def export(options: ExportOptions) -> None:
 
 
 def _chosen(path: Path) -> Path:
-    """The checkpoint `path`, checked, or where it is a run folder its newest valid one."""
+    """The checkpoint at `path`, or the newest valid one if `path` is a run folder; its checksums are verified."""
     if not path.is_dir():
         raise UserError(f"{path} is not a directory; a checkpoint or a run folder of 'bosrow train' is required")
     if NAME.fullmatch(path.resolve().name):
@@ -61,19 +61,19 @@ def _chosen(path: Path) -> Path:
         return path
     newest = newest_valid(path, lambda text: print(f"warning: {text}"))
     if newest is None:
-        raise UserError(f"{path} holds no checkpoint that is whole; a checkpoint or a run folder is required")
+        raise UserError(f"{path} holds no undamaged checkpoint; a checkpoint or a run folder is required")
     return newest
 
 
 def _generation_config(config: ModelConfig, words: int) -> bytes:
-    """Settings that keep transformers' generate from drawing ids that the tokenizer has no word for."""
+    """generation_config.json, which keeps transformers' `generate` from drawing ids without a word."""
     bos = config.bos_token_id
     settings = {"bos_token_id": bos, "eos_token_id": bos, "suppress_tokens": [*range(words, config.vocab_size)]}
     return json.dumps(settings).encode() + b"\n"
 
 
 def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) -> tuple[dict[str, bytes], int]:
-    """The tokenizer's files by name, and how many ids it has: of the one given, the checkpoint's own, or GPT-2's."""
+    """The tokenizer's files by name, and how many ids it has: the one given, the checkpoint's, or GPT-2's."""
     own = checkpoint / TOKENIZER_FILE  # in every checkpoint whose vocabulary is not GPT-2's
     if asked is not None or own.is_file():
         content = read_untrusted(asked or own)
@@ -82,20 +82,20 @@ def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) 
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": config.seq_len,
-            **({} if bos is None else {"bos_token": bos, "eos_token": bos}),  # transformers reads them from here alone
+            **({} if bos is None else {"bos_token": bos, "eos_token": bos}),  # transformers reads them only from here
         }
         files = {TOKENIZER_FILE: content, "tokenizer_config.json": json.dumps(settings).encode() + b"\n"}
         return files, _words(tokenizer)
     if not has_gpt2_words(config):
         raise OptionError(
-            f"{checkpoint} knows {config.vocab_size:,} words, GPT-2's tokenizer has {GPT2_VOCAB_SIZE:,}; "
-            "name the tokenizer.json that it was trained with by --tokenizer"
+            f"{checkpoint} has a vocabulary of {config.vocab_size:,}, GPT-2's tokenizer one of {GPT2_VOCAB_SIZE:,}; "
+            "give the tokenizer.json that it was trained with as --tokenizer"
         )
     return gpt2_tokenizer_files(config.seq_len), GPT2_VOCAB_SIZE
 
 
 def _words(tokenizer: dict[str, Any]) -> int:
-    """One more than the largest id of a tokenizer.json, with ids in an object or in order in a list."""
+    """One more than the largest id in a tokenizer.json. Its vocabulary is an object of ids, or a list in order."""
     model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else [*range(len(vocabulary or []))]
@@ -104,7 +104,7 @@ def _words(tokenizer: dict[str, Any]) -> int:
 
 
 def _name_of(token_id: int, tokenizer: dict[str, Any]) -> str | None:
-    """What a tokenizer.json calls a special token."""
+    """The text of a special token in a tokenizer.json; None if it has none with this id."""
     added = tokenizer.get("added_tokens")
     for token in added if isinstance(added, list) else []:
         if isinstance(token, dict) and token.get("id") == token_id and isinstance(token.get("content"), str):

@@ -1,9 +1,9 @@
 """GPT-2's tokenizer as the files that transformers reads offline, made from the vocabulary that bosrow ships.
 
-tiktoken's vocabulary lists tokens as bytes with their ranks. Hugging Face's files write each byte as a printable
-character (a table of GPT-2's released code, src/encoder.py) and list the merges: a token of rank r is made from the two
-parts that merging by the ranks below r leaves of it. Promise: the same ids as tiktoken's for any text, except that
-transformers reads a literal <|endoftext|> in a text as that token, as it always does. Cost: about a second.
+tiktoken's vocabulary lists tokens as bytes, with their ranks. Hugging Face's files write each byte as a printable
+character (by a table in GPT-2's released code, src/encoder.py), and they list merges. Merging the bytes of a token of
+rank r by the ranks below r leaves two parts; these two are its merge. Promise: the same ids as tiktoken for any text,
+except that transformers always reads a literal <|endoftext|> as that token. Cost: about a second.
 """
 
 import itertools
@@ -16,7 +16,7 @@ SPECIAL = "<|endoftext|>"
 
 
 def byte_characters() -> list[str]:
-    """The character that stands for each byte: itself where printable, else the next one from U+0100 on.
+    """The character for each byte: the byte itself if printable, else the next character from U+0100 on.
 
     >>> byte_characters()[ord("A")], byte_characters()[ord(" ")]
     ('A', 'Ġ')
@@ -27,7 +27,7 @@ def byte_characters() -> list[str]:
 
 
 def merge_of(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
-    """The two tokens that byte-pair encoding joins at last to make `token`.
+    """The two tokens that byte-pair encoding joins last to make `token`.
 
     >>> merge_of(b"the", {b"t": 0, b"h": 1, b"e": 2, b"he": 3, b"th": 4, b"the": 5})
     (b't', b'he')
@@ -41,7 +41,7 @@ def merge_of(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
 
 
 def gpt2_tokenizer_files(seq_len: int) -> dict[str, bytes]:
-    """tokenizer.json, tokenizer_config.json, vocab.json and merges.txt by name; `seq_len` is what the model knows."""
+    """tokenizer.json, tokenizer_config.json, vocab.json and merges.txt by name; `seq_len`: the model's positions."""
     ranks = gpt2_ranks()
     characters = byte_characters()
 

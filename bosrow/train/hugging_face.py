@@ -1,11 +1,11 @@
-"""Rows as Hugging Face's Trainer takes them: by number, as {"input_ids", "labels"}.
+"""Rows for Hugging Face's Trainer: by number, as {"input_ids", "labels"}.
 
-A language model of transformers shifts by itself: it compares what it predicts at a token with the label of the next
-one. So `labels` are the same tokens as `input_ids`. (The y of `make_dataloader` is shifted already; as `labels` it
-would train the model to predict the token after the next, without a word.)
+A language model of transformers shifts the labels by itself: it compares its prediction at a token with the label of
+the next one. So `labels` are the same tokens as `input_ids`. (The y of `make_dataloader` is already shifted. As
+`labels` it would silently train the model to predict the token after the next one.)
 
-Promise: the loss of such a batch is the loss on (x, y) of the same rows. The order, epochs and shares of the ranks are
-the Trainer's. Cost: a batch is one read; the model computes one position a row more than it needs.
+Promise: the loss of such a batch is the loss on (x, y) of the same rows. The order, the epochs and the shares of the
+ranks are the Trainer's. Cost: one read per batch; the model computes one more position per row than it needs.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ class TrainerRows(Dataset[Example]):
         self.rows = open_rows(data_dir, split, seq_len=seq_len)
         if positions is not None and positions < seq_len:
             raise OptionError(
-                f"the model knows {positions} positions, the rows of {data_dir} have seq_len {seq_len}; "
+                f"the model has {positions} positions, but the rows of {data_dir} have seq_len {seq_len}; "
                 f"prepare the data with --seq_len {positions - 1}"
             )
         self.tokens = seq_len if positions == seq_len else seq_len + 1
@@ -49,9 +49,9 @@ def hugging_face_dataset(
 ) -> TrainerRows:
     """The rows of a split for `transformers.Trainer(train_dataset=...)`.
 
-    Each has all its seq_len + 1 tokens, which are seq_len predictions. A model that knows only seq_len `positions`
-    (GPT-2: `model.config.n_positions`) gets rows without their last token, one prediction less; give `positions` for
-    that. Raises OptionError for another seq_len, split, or too few positions, DataSetError for an incomplete data set.
+    Each row has seq_len + 1 tokens, which are seq_len predictions. If the model has only seq_len positions, give its
+    number as `positions` (GPT-2: `model.config.n_positions`): its rows then lack their last token, one prediction.
+    Raises OptionError for another seq_len or split or for too few positions, DataSetError for an incomplete data set.
 
     >>> from transformers import Trainer
     >>> rows = hugging_face_dataset("data/sample_bosrow", "train", 1024, positions=model.config.n_positions)

@@ -1,9 +1,9 @@
-"""Batches of rows as tensors, for bosrow's trainer and for anyone else's.
+"""Batches of rows as tensors, for bosrow's trainer and for any other.
 
-Promise: the order of bosrow.dataset.order, resumable at any batch and the same for every world size; all ranks get the
-same number of batches; each row is turned from uint16 to int64 once; the next batches are read while the model works,
-by threads: there is no worker process that could outlive its parent or keep it from ending. Cost: two batches of
-memory, and a thread that sleeps most of the time.
+Promise: rows come in the order of bosrow.dataset.order, resumable at any batch and the same for every world size. All
+ranks get the same number of batches. Each row is converted from uint16 to int64 once. Threads read the next batches
+while the model works; there are no worker processes that could outlive their parent or keep it from ending. Cost:
+memory for two batches, and a thread that sleeps most of the time.
 """
 
 import itertools
@@ -29,12 +29,12 @@ from bosrow.errors import OptionError
 
 READ_AHEAD = 2  # batches
 MOST_SEED = 1 << 64
-MOST = 1 << 31  # of a count: far beyond any use, and small enough for positions to stay 64-bit numbers
+MOST = 1 << 31  # of a count: more than anyone needs, and small enough for positions to fit into 64 bits
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchMeta:
-    """Where a batch's rows stand: in the order of training, in the split, and in the shards."""
+    """Where a batch's rows are: in the order of training, in the split, and in the shards."""
 
     positions: NDArray[np.int64]  # (B,)
     rows: NDArray[np.int64]  # (B,) counted over the whole split
@@ -42,12 +42,12 @@ class BatchMeta:
     source: Rows | MixedRows
 
     def documents(self) -> list[list[int]]:
-        """The documents in each row, from left to right, by their number in the provenance, where they are read now.
+        """The numbers of the documents in each row, from left to right. Reads the provenance.
 
         Raises OptionError for a mixture, DataSetError for a data set without provenance.
         """
         if isinstance(self.source, MixedRows):
-            raise OptionError("documents are numbered in one data set; ask the parts of a mixture, by `places`")
+            raise OptionError("documents are numbered within one data set; for a mixture, look up `places` there")
         pieces = Provenance(self.source.data_dir).pieces.of_rows(self.source.split, self.rows.tolist())
         return [[placed.piece.document for placed in pieces[row]] for row in self.rows.tolist()]
 
@@ -56,8 +56,8 @@ class BatchMeta:
 class Batches:
     """Batches of one rank by number: batch b holds positions b*B*W + r, b*B*W + r + W, ... of the order.
 
-    Where there is an end, what is left for the last batch is dealt out to all ranks, so that none has more than one row
-    more than another; fewer rows than ranks are left out instead. So each rank has the same number of batches.
+    If there is an end, the rows left for the last batch are shared so that ranks differ by at most one row. If fewer
+    rows than ranks are left, they are left out. So each rank has the same number of batches.
     """
 
     rows: Rows | MixedRows
@@ -69,19 +69,19 @@ class Batches:
     with_meta: bool
 
     def positions(self, number: int) -> NDArray[np.int64]:
-        """Positions that batch `number` holds."""
+        """The positions that batch `number` holds, shape (B,) or less in the last batch."""
         first = number * self.batch_size * self.world_size + self.rank
         positions = np.arange(first, first + self.batch_size * self.world_size, self.world_size, dtype=np.int64)
         return positions if self.end is None else positions[positions < self.end]
 
     @property
     def count(self) -> int | None:
-        """How many batches there are, on each rank alike; None: endless."""
+        """How many batches each rank has; None: endless."""
         return None if self.end is None else -(-(self.end - self.rows_left_out) // (self.batch_size * self.world_size))
 
     @property
     def rows_left_out(self) -> int:
-        """Rows before the end that no rank gets, fewer than there are ranks."""
+        """How many rows before the end no rank gets; fewer than there are ranks."""
         rest = 0 if self.end is None else self.end % (self.batch_size * self.world_size)
         return rest if rest < self.world_size else 0
 
@@ -109,11 +109,11 @@ class BatchLoader:
 
     @property
     def rows_left_out(self) -> int:
-        """Rows of the last epoch that no rank gets, since they are fewer than the ranks."""
+        """How many rows of the last epoch no rank gets, since they are fewer than the ranks."""
         return self.batches.rows_left_out
 
     def __len__(self) -> int:
-        """Batches of an iteration; TypeError where it is endless."""
+        """How many batches an iteration has. Raises TypeError if it is endless."""
         if self.batches.count is None:
             raise TypeError("this loader is endless; give `epochs` for one that ends")
         return self.batches.count - self.start
@@ -152,15 +152,15 @@ def make_dataloader(
 ) -> BatchLoader:
     """Batches (x, y), or (x, y, meta) with `with_meta`: int64 tensors (batch_size, seq_len), y one token ahead of x.
 
-    Shuffled anew in each epoch. Endless, unless `epochs` is given: then every rank gets the same number of batches,
-    `len(loader)`; the last ones may be short, and `loader.rows_left_out` counts the rows that were fewer than the ranks
-    and stay out. To resume after n batches, give `start=n`.
+    Rows are shuffled anew in each epoch. The loader is endless unless `epochs` is given. Then every rank gets the same
+    number of batches, `len(loader)`. The last batch may be short; `loader.rows_left_out` counts the rows that no rank
+    gets, since they are fewer than the ranks. To resume after n batches, give `start=n`.
 
-    The ranks share the rows. Which rank this process is, `rank` and `world_size` say, else the process group (`group`,
-    or the one that is initialised; give the data-parallel group of a model that is split over ranks), else torchrun,
-    else Slurm inside an srun step.
+    The ranks share the rows. `rank` and `world_size` say which rank this process is; without them, the process group
+    does (`group`, or the default group; for a model that is split over ranks, give its data-parallel group), or else
+    torchrun, or else Slurm inside an srun step.
 
-    `num_workers` threads read ahead (0 and 1: one, which is enough unless the disk is slow and far away). A list of
+    `num_workers` threads read ahead (0 and 1: one thread, which is enough unless the disk is slow or remote). A list of
     "DIR:WEIGHT" mixes the train rows of several data sets, endlessly. Raises OptionError for an argument that cannot
     be used, DataSetError if a data set is incomplete.
 
@@ -180,7 +180,7 @@ def make_dataloader(
         rows = open_rows(data_dir, split, seq_len=seq_len)
         order = RowOrder(rows=len(rows), seed=seed)
     elif split != "train" or epochs is not None:
-        raise OptionError("several data sets are mixed in split 'train' and without end, each in epochs of its own")
+        raise OptionError("several data sets can only be mixed in split 'train' and without `epochs`")
     elif not isinstance(data_dir, Sequence) or not data_dir:
         raise OptionError(f"data_dir is {data_dir!r}; a folder was required, or a list of 'DIR:WEIGHT'")
     else:
@@ -199,7 +199,7 @@ def make_dataloader(
         raise OptionError(f"{data_dir} has {batches.end:,} rows to give, fewer than the {world_size:,} ranks")
     if batches.count is not None and start > batches.count:
         raise OptionError(
-            f"start is {start:,}, but there are {batches.count:,} batches, the last of them {batches.count - 1:,}"
+            f"start is {start:,}, but there are {batches.count:,} batches; at most {batches.count:,} is possible"
         )
     return BatchLoader(batches, start, num_workers)
 

@@ -1,8 +1,8 @@
 """The steps of a training run: rows in, updates, and what is recorded, evaluated and saved after each.
 
-Promise: what a run does follows from its options and data alone, however often it was stopped and on however
-many ranks it goes on. A step k (counted from 0) reads positions k*G to (k+1)*G of the order of rows, G rows a step;
-what is recorded as step k + 1 has seen k + 1 steps.
+Promise: what a run does follows from its options and data alone, however often it is stopped, and on any number of
+ranks. With G rows a step, step k (counted from 0) reads positions k*G to (k+1)*G - 1 of the order of rows. What is
+recorded for step k + 1 is the state after k + 1 steps.
 """
 
 import time
@@ -32,7 +32,7 @@ from bosrow.train.setup import Setup
 
 
 class TrainingRun:
-    """A run from the step in `state` to its last one; one on each rank, and the main rank's has the folder's `hold`."""
+    """A run from the step in `state` to its last one. Each rank has one; only the main rank's has a `hold`."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class TrainingRun:
         self.plan = plan
         self.model = model
         self.optimizer = optimizer
-        self.state = state  # what has been completed
+        self.state = state  # after the last completed step
         self.saved_step = saved_step
         self.folder = folder
         self.hold = hold
@@ -64,7 +64,7 @@ class TrainingRun:
         self.evaluations = Evaluations(setup, plan, model, folder, progress, lambda: stop.asked)
 
     def go(self) -> None:
-        """Train to the last step. Raises Interrupted after a signal, when a checkpoint has what was completed."""
+        """Train to the last step. Raises Interrupted after a signal, once a checkpoint holds the completed steps."""
         try:
             if not self.state.evaluated:
                 self._evaluate()
@@ -75,7 +75,7 @@ class TrainingRun:
             self._interrupted()
 
     def _take_steps(self) -> None:
-        """Take the steps that are left. Raises Stopped, on all ranks alike."""
+        """Take the remaining steps. Raises Stopped on all ranks after a signal on any."""
         options, stop = self.options, self.stop
         loader = BatchLoader(self._batches(), self.state.step, options.num_workers)
         batches = prefetched(loader, self.world.device)
@@ -114,7 +114,7 @@ class TrainingRun:
                 self._save("final" if ended else "periodic")
 
     def _evaluate(self) -> bool:
-        """Whatever is due after the present step. False: nothing was."""
+        """Do what is due after the present step; False if nothing was."""
         anything = self.evaluations.run(self.state.step)
         self.state = replace(self.state, evaluated=True)
         return anything
@@ -176,12 +176,12 @@ class TrainingRun:
         ]
 
     def _skipped(self, result: StepResult) -> None:
-        """Step over a loss or gradient that is not finite, but not for ever."""
+        """Report a step that was skipped. Raises MachineError after more than --max_skipped_steps of them."""
         count, most = self.state.skipped_steps, self.options.max_skipped_steps
         what = f"step {self.state.step}: loss {result.loss}, gradient norm {result.grad_norm}"
         if count > most:
             raise MachineError(
-                f"{what}; {most} steps that were not finite are stepped over at most (--max_skipped_steps). "
+                f"{what}; at most {most} steps that are not finite are skipped (--max_skipped_steps). "
                 f"Weights in {self.folder.path} are finite: a new run may start from a checkpoint there, with "
                 "--init_from CHECKPOINT, another --run_dir and a lower --learning_rate"
             )
@@ -189,7 +189,7 @@ class TrainingRun:
             self.progress.note(f"warning: {what}; no weight was changed ({count} of at most {most} such steps)")
 
     def _save(self, kind: Kind) -> None:
-        """Write a checkpoint on the main rank; what it counts on is made durable before."""
+        """Write a checkpoint on the main rank, after all ranks have made their records durable."""
         self.saved_step = self.state.step
         self.folder.sync()
         self.world.wait_for_all()
@@ -203,11 +203,14 @@ class TrainingRun:
         self.progress.note(f"step {self.state.step:,}  saved {folder}")
 
     def _tokenizer_file(self) -> Path | None:
-        """What a checkpoint needs to be evaluated anywhere; None for GPT-2's vocabulary, which bosrow brings."""
+        """The tokenizer file that a checkpoint carries with it; None for GPT-2's, which is part of bosrow."""
         return self.setup.data.data_dir / TOKENIZER_FILE if self.setup.data.manifest.has_tokenizer_file else None
 
     def _interrupted(self) -> None:
-        """Save the last completed step. Where a checkpoint has it, evaluations after that are done again on resume."""
+        """Save the last completed step, if no checkpoint has it, and raise Interrupted.
+
+        Evaluations that are not in the checkpoint are done again when the run resumes.
+        """
         if self.saved_step != self.state.step:
             self._save("periodic")
         self.world.wait_for_all()

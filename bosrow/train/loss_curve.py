@@ -1,4 +1,4 @@
-"""loss_curve.png: training loss raw and smoothed, validation loss, and below it the learning rate."""
+"""Draws loss_curve.png: training loss (raw and smoothed), validation loss, and below them the learning rate."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ BLUE, ORANGE, GREY = "#2f6fb0", "#d9662b", "#555555"
 
 
 def smoothed(values: np.ndarray, span: int) -> np.ndarray:
-    """The mean of the `span` values around each, of fewer at the ends: a line that does not lag behind them."""
+    """The mean of the `span` values around each value (fewer at the ends), so that the line does not lag behind."""
     window = np.ones(min(span, len(values)))
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
 def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw the lines of scalars.jsonl to `path`, atomically. Steps whose loss was not finite are left out."""
+    """Draw the records of scalars.jsonl to `path`, atomically. Steps whose loss was not finite are left out."""
     import io
 
     import matplotlib as mpl

@@ -1,8 +1,8 @@
-"""How much device memory training takes: an estimate before the start, a smaller micro batch where it was wrong.
+"""How much device memory training takes: an estimate before the start, and smaller micro batches if that is not enough.
 
-Promise: the estimate counts what autograd keeps and what the step allocates beside it, to about a tenth
-(tests compare it with what torch really keeps). Running out of memory at the start halves the micro batch
-and doubles the accumulation: the same tokens a step, the same result.
+Promise: the estimate counts what autograd keeps and what the step allocates besides, to within about a tenth (tests
+compare it with what torch really keeps). If memory runs out at the start, micro batches become smaller and are
+accumulated more often: the same tokens a step, the same result.
 """
 
 from collections.abc import Callable
@@ -33,16 +33,16 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum of all parts."""
         return sum(asdict(self).values())
 
 
 def activation_bytes(config: ModelConfig, tokens: int, dtype: torch.dtype, *, recompute: bool) -> int:
-    """What autograd keeps of the layers for `tokens` tokens of a micro batch.
+    """Bytes that autograd keeps of the layers for a micro batch of `tokens` tokens.
 
-    In units of n_embd a token and layer, fp32: the inputs of two norms (2 x 4 bytes); in the precision of matrix
-    products: the two norms' outputs, query, key and value, attention's output, and twice 4 n_embd around the
-    activation function (14).
+    These are vectors of n_embd numbers per token and layer. In fp32 (4 bytes each): the inputs of the two norms, 2. In
+    `dtype`, the precision of matrix products: the outputs of the two norms, query, key and value, the output of
+    attention, and twice 4 around the activation function, in all 14.
     """
     width = tokens * config.n_embd
     layer = width * (2 * 4 + 14 * dtype.itemsize)
@@ -54,7 +54,7 @@ def activation_bytes(config: ModelConfig, tokens: int, dtype: torch.dtype, *, re
 def estimate_memory(
     config: ModelConfig, *, micro_batch_size: int, seq_len: int, dtype: torch.dtype, recompute: bool, cuda: bool
 ) -> MemoryEstimate:
-    """The most that a training step holds at once."""
+    """The largest amount of memory that a training step holds at once."""
     padding = (-config.vocab_size) % VOCAB_MULTIPLE * config.n_embd
     weights = 4 * (config.parameters + padding)
     tokens = micro_batch_size * seq_len
@@ -79,13 +79,13 @@ def fitting_plan(plan: BatchPlan, attempt: Callable[[int], None]) -> BatchPlan:
             return fitting
         fitting = fitting.with_smaller_micro_batch()
     raise MachineError(
-        "the device has too little memory for a single row at once; "
-        "try --activation_checkpointing, a smaller model, or data of a smaller seq_len"
+        "the device has too little memory for micro batches of a single row; "
+        "try --activation_checkpointing, a smaller model, or data with a smaller seq_len"
     )
 
 
 def _succeeds(attempt: Callable[[int], None], micro_batch_size: int) -> bool:
-    # A function of its own: the exception's traceback, which holds the tensors of the attempt, ends with it.
+    # A separate function, so that the exception's traceback, which holds the tensors of the attempt, is freed.
     try:
         attempt(micro_batch_size)
     except torch.OutOfMemoryError:
@@ -101,9 +101,9 @@ def attempt_step(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Callable[[int], None]:
-    """An attempt for `fitting_plan`: forward and backward on `device` with the optimizer's moments in place.
+    """An attempt for `fitting_plan`: forward and backward on `device`, with memory for the optimizer's moments.
 
-    From its second micro batch on, a step has gradients beside the activations.
+    It takes two micro batches if a step has two: from the second on there are gradients besides the activations.
     """
 
     def attempt(micro_batch_size: int) -> None:

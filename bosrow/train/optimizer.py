@@ -1,8 +1,8 @@
-"""AdamW over a GPT-2, and one optimizer step: accumulation, agreement of all ranks, clipping, update.
+"""AdamW for a GPT-2, and one optimizer step: accumulation, agreement of all ranks, clipping, update.
 
-Promise: the update of a step depends on its rows alone, not on micro batches or ranks (to rounding); a
-loss or gradient that is not finite on any rank changes no weight on any; a step that a signal breaks off
-on any rank changes no weight on any; the host waits for the device once a step.
+Promise: the update of a step depends on its rows alone, not on micro batches or ranks (up to rounding). If a loss or
+gradient is not finite on any rank, or a signal interrupts the step on any rank, no rank changes a weight. The host
+waits for the device once a step.
 """
 
 import math
@@ -21,7 +21,7 @@ from bosrow.train.train_options import TrainOptions
 
 
 def make_optimizer(model: GPT2, options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices and embeddings alone, in its fused form."""
+    """Fused AdamW, with weight decay only on matrices and embeddings."""
     decayed = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
     others = [parameter for parameter in model.parameters() if parameter.dim() < 2]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -30,14 +30,14 @@ def make_optimizer(model: GPT2, options: TrainOptions) -> torch.optim.AdamW:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a step came to, over all ranks."""
+    """The result of a step, over all ranks."""
 
     loss: float  # mean over the step's tokens
     last_micro_batch_loss: float
     grad_norm: float  # before clipping
-    param_norm: float  # of the weights that the gradient was taken at
+    param_norm: float  # of the weights before the update
     finite: bool  # if not, no weight was changed
-    stop_asked: bool  # on any rank, too late to break the step off
+    stop_asked: bool  # on any rank, but too late to interrupt the step
 
     def clipped_grad_norm(self, grad_clip: float) -> float:
         """The gradient's norm after clipping."""
@@ -54,12 +54,12 @@ def optimizer_step(
     grad_clip: float,
     dtype: torch.dtype,
     world: World,
-    stop_asked: Callable[[], bool],  # looked at before each micro batch and as late as it can be
+    stop_asked: Callable[[], bool],  # called before each micro batch, and before the ranks agree
 ) -> StepResult:
     """Take one optimizer step on `tokens`, in micro batches; see the module's promise.
 
-    Raises Stopped, on every rank, if a stop is asked for on one that has micro batches left. Several ranks exchange
-    their gradients in the last micro batch, so a rank goes through that one even then, and tells the others afterwards.
+    Raises Stopped, on every rank, if a stop is asked for on a rank that has micro batches left. Several ranks exchange
+    their gradients in the last micro batch. So a rank computes that one even then, and tells the others afterwards.
     """
     micro_batches = list(zip(*(part.split(micro_batch_size) for part in tokens), strict=True))
     losses = []
@@ -86,7 +86,7 @@ def optimizer_step(
     own = torch.stack([torch.stack(losses).mean(), losses[-1], (~grad_norm.isfinite()).float(), *signs])
     shared = world.sum(own)
     param_norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])
-    # The step's only wait for the device: its gradients must be known to be good before they are used.
+    # The host waits for the device only here: it must know that the gradients are finite before they are used.
     norms = torch.stack([grad_norm, param_norm])
     loss_sum, last_sum, bad, broken_off_by, asked_by, grad, param = torch.cat([shared, norms]).tolist()
     if broken_off_by:

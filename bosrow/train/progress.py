@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal, else a plain line now and then; on the main rank alone."""
+"""What a person sees of a run: a live line on a terminal, elsewhere a line now and then; only on the main rank."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
 
 
 class TrainingProgress:
-    """Progress of steps `start` + 1 to `total`."""
+    """The progress of steps `start` + 1 to `total`."""
 
     def __init__(
         self, *, speaks: bool, start: int, total: int, flops_per_token: float, peak_flops: float | None
@@ -47,12 +47,12 @@ class TrainingProgress:
             self._live.stop()
 
     def note(self, text: str) -> None:
-        """Say one thing that stays on the screen."""
+        """Print a line that stays on the screen."""
         self._console.print(escape(text), soft_wrap=True)
 
     @contextmanager
     def not_counted(self) -> Iterator[None]:
-        """Time that says nothing about the steps to come."""
+        """Leave the time of this block out of the estimate of the time left."""
         began = time.monotonic()
         try:
             yield
@@ -60,7 +60,7 @@ class TrainingProgress:
             self._began += time.monotonic() - began
 
     def step(self, step: int, loss: float, tokens_per_second: float) -> None:
-        """Step `step` is done."""
+        """Show that step `step` is done."""
         now = time.monotonic()
         left = (now - self._began) / (step - self._start) * (self._total - step)
         parts = [f"step {step:,}/{self._total:,}", f"loss {loss:.4f}", f"{tokens_per_second:,.0f} tokens/s"]

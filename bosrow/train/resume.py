@@ -1,7 +1,8 @@
-"""Where a run goes on: its newest checkpoint that is whole, and its records as they were at that step.
+"""Resumes a run from its newest undamaged checkpoint, and cuts its records back to that step.
 
-Promise: all ranks take the checkpoint that the main rank has chosen; one of another run is refused with what differs; a
-damaged one is passed over and told. Cost: every file of the chosen checkpoint is read twice, once for its checksum.
+Promise: all ranks take the checkpoint that the main rank has chosen. A checkpoint of another run is refused with what
+differs; a damaged one is passed over with a warning. Cost: every file of the chosen checkpoint is read twice, once for
+its checksum.
 """
 
 from pathlib import Path
@@ -18,9 +19,10 @@ from bosrow.train.setup import Setup
 
 
 def resume(setup: Setup, folder: RunFolder, model: GPT2, optimizer: torch.optim.AdamW) -> TrainingState | None:
-    """Fill `model` and `optimizer` from the newest whole checkpoint and cut the records back to it; on all ranks.
+    """Fill `model` and `optimizer` from the newest undamaged checkpoint, and cut the records back to it; on all ranks.
 
-    None: there is no checkpoint, and the run starts from step 0. Raises UserError if the folder is another run's.
+    Returns None if there is no checkpoint, so that the run starts from step 0. Raises UserError if the folder belongs
+    to another run, or has only damaged checkpoints.
     """
     path, world = folder.path, setup.world
     newest = _newest_checkpoint(setup, path) if world.is_main else None
@@ -48,11 +50,11 @@ def resume(setup: Setup, folder: RunFolder, model: GPT2, optimizer: torch.optim.
 
 
 def _newest_checkpoint(setup: Setup, path: Path) -> Path | None:
-    """The newest whole checkpoint of the run folder `path`; None if it has no checkpoint at all."""
+    """The newest undamaged checkpoint of the run folder `path`; None if it has no checkpoint at all."""
     found = checkpoint.checkpoints(path)
     if setup.options.resume == "off" and (found or (path / SCALARS).exists()):
         raise OptionError(f"--resume off: {path} holds a run already; remove it, or choose another --run_dir")
     newest = checkpoint.newest_valid(path, lambda text: setup.world.say(f"warning: {text}"))
     if found and newest is None:
-        raise UserError(f"{path} has no checkpoint that is whole; start anew in another --run_dir")
+        raise UserError(f"{path} has no undamaged checkpoint; start again in another --run_dir")
     return newest

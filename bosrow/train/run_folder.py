@@ -1,7 +1,7 @@
-"""The run folder: its name, its metrics files, and how they are cut back to the step of a checkpoint.
+"""The run folder: its name, its metrics files, and how a resume cuts these back to the step of a checkpoint.
 
-Promise: every line is one JSON object; after a resume no step stands twice; lines are on
-disk before the checkpoint that relies on them. Cost: one small write a step, one rewrite of the files a resume.
+Promise: every line is one JSON object. After a resume no step is recorded twice. Lines are durable before the
+checkpoint of their step is written. Cost: one small write a step; a resume rewrites the files once.
 """
 
 import json
@@ -27,7 +27,7 @@ EXPOSURES = "exposures"
 
 
 def run_dir_of(options: TrainOptions, config: ModelConfig, data_fingerprint: str) -> Path:
-    """--run_dir, or a folder named from what makes the run: model, tokens a step, steps, seed and data, not ranks."""
+    """--run_dir, or a folder named after model, tokens a step, steps, seed and data (and not after the ranks)."""
     if options.run_dir is not None:
         return options.run_dir
     return options.experiments_dir / (
@@ -37,11 +37,11 @@ def run_dir_of(options: TrainOptions, config: ModelConfig, data_fingerprint: str
 
 
 class RunFolder:
-    """Writes the metrics files of a run; all ranks have one, each writes only what is its own."""
+    """Writes the metrics files of a run. Each rank has one, and writes only its own records."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.trackers: Trackers | None = None  # shown every line of scalars.jsonl too
+        self.trackers: Trackers | None = None  # these get every line of scalars.jsonl too
         self._written: set[Path] = set()
 
     def append(self, name: str, record: dict[str, Any]) -> None:
@@ -72,19 +72,19 @@ class RunFolder:
         replace_file(self.path / name, json.dumps(content, indent=2, default=str).encode() + b"\n")
 
     def sync(self) -> None:
-        """Make all lines durable that were added since the last call."""
+        """Make the lines durable that were added since the last call."""
         for path in self._written:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         self._written.clear()
 
     def recorded_identity(self) -> dict[str, Any] | None:
-        """What the run of this folder is bound to, as its last start wrote it down; None before the first."""
+        """The identity of the folder's run, as its last start recorded it; None if there was none."""
         path = self.path / RUN_CONFIG
         return parse_json(read_untrusted(path), str(path)).get("identity") if path.exists() else None
 
     def cut_back(self, step: int, *, evaluated: bool) -> None:
-        """Remove what was recorded after `step`, by all ranks; if not `evaluated`, what evaluations said of it too."""
+        """Remove the records of all ranks after `step`; unless `evaluated`, also the evaluations at `step`."""
         last_evaluation = step if evaluated else step - 1
         for path in self.path.glob(f"{EXPOSURES}/*.jsonl"):
             _keep(path, lambda record: record["step"] <= step)
@@ -104,13 +104,13 @@ class RunFolder:
 
 
 def _keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
-    """Remove the lines of `path`, if it is there, whose record is not wanted."""
+    """Remove the lines of `path`, if it exists, whose record is not wanted."""
     if path.exists():
         replace_file(path, *[line for line, record in _lines(path) if wanted(record)])
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Lines and their records, up to the first that is no record: a kill or a power cut may leave one at the end."""
+    """Lines and their records, up to the first broken line: a kill or a power cut may leave one at the end."""
     with open(path, "rb") as file:
         for line in file:
             try:

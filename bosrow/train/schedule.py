@@ -1,6 +1,6 @@
-"""The learning rate of each step: a warm-up and a cosine, once or, in a run that was extended, several times.
+"""The learning rate of each step: a warm-up and a cosine; in a run that was extended, several of them in turn.
 
-Promise: pure arithmetic; the rate depends on the step and the options alone.
+Promise: this is pure arithmetic. The rate depends on the step and the options alone.
 """
 
 import math
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 
 def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int, final_fraction: float) -> float:
-    """The rate of step `step`, counted from 0: linear up to `peak` at the end of the warm-up, then half a cosine.
+    """The rate of step `step`, counted from 0: linear up to `peak` in the warm-up, then half a cosine.
 
-    It reaches peak * final_fraction at `total_steps`, one step after the last.
+    The cosine would reach peak * final_fraction at step `total_steps`, one step after the last.
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
@@ -22,7 +22,7 @@ def learning_rate(step: int, *, peak: float, warmup_steps: int, total_steps: int
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A warm-up and a cosine that end at step `max_train_steps`, by the options of these names."""
+    """A warm-up and a cosine that end at step `max_train_steps`. The fields are the options of these names."""
 
     max_train_steps: int
     learning_rate: float
@@ -43,7 +43,7 @@ class Schedule:
     stages: tuple[Stage, ...]
 
     def rate(self, step: int) -> float:
-        """The rate of step `step`, counted from 0: of the stage that holds it, counted from that stage's first step."""
+        """The rate of step `step`, counted from 0. It is computed within the stage that holds the step."""
         begin, stage = self._stage_of(step)
         return learning_rate(
             step - begin,
@@ -62,13 +62,13 @@ class Schedule:
         return begin, self.stages[-1]
 
     def ends_at(self, step: int) -> bool:
-        """Whether a stage is done after `step` steps: what is due at the end of training is due then."""
+        """Whether a stage ends after `step` steps. What is due at the end of training is due then."""
         return any(step == stage.max_train_steps for stage in self.stages)
 
     def __str__(self) -> str:
         stage = self.stages[-1]
         begin = self.stages[-2].max_train_steps if len(self.stages) > 1 else 0
-        after = f"after step {begin:,}, moments kept, anew: " if begin else ""
+        after = f"after step {begin:,}, with the same moments: " if begin else ""
         end = stage.learning_rate * stage.learning_rate_decay_frac
         return (
             f"{after}{stage.warmup_iters:,} steps of warm-up to {stage.learning_rate:g}, "
@@ -77,5 +77,5 @@ class Schedule:
 
 
 def is_due(every: int, step: int, ended: bool) -> bool:
-    """Whether something that happens at intervals (0: never) and at the end of training happens after `step`."""
+    """Whether something is due after `step`: it is every `every` steps (0: never), and at the end of training."""
     return every > 0 and (ended or step % every == 0)

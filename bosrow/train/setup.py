@@ -1,7 +1,7 @@
-"""What a run is, before anything is made or changed: its rows, model, batch plan, folder and identity.
+"""What a run will be, before anything is made or changed: its rows, model, batch plan, folder and identity.
 
-Promise: every mistake in options and data is found here, on every rank, with one message. Cost: the
-data sets' meta.json, one stat a shard.
+Promise: every mistake in options and data is found here, on every rank, and reported in one message. Cost: reading the
+data sets' meta.json, and one stat per file.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ SHAPE = ("vocab_size", "n_embd", "n_head", "n_layer")
 
 
 class Setup:
-    """A run as its options and data make it. Raises UserError for what cannot be trained."""
+    """What a run will be, from its options and data. Raises UserError for what cannot be trained."""
 
     def __init__(self, options: TrainOptions, world: World) -> None:
         require_packages(options)
@@ -52,7 +52,7 @@ class Setup:
         self.schedule = Schedule((*self.earlier_stages, own))
 
     def _model_config(self) -> ModelConfig:
-        """The shape asked for, or that of --init_from. Raises OptionError if it cannot take the data's tokens."""
+        """The shape asked for, or that of --init_from. Raises OptionError if it does not fit the data."""
         options = self.options
         if options.init_from is not None:
             config = read_config(options.init_from)
@@ -69,15 +69,15 @@ class Setup:
         needed = self.data.manifest.vocab_size
         if config.vocab_size < needed:
             raise OptionError(
-                f"the model knows {config.vocab_size} words, but {', '.join(options.data_dir)} was made with a "
-                f"vocabulary of {needed}; use {'another model' if options.init_from else f'--vocab_size {needed}'}"
+                f"the model has a vocabulary of {config.vocab_size}, but {', '.join(options.data_dir)} was made with "
+                f"one of {needed}; use {'another model' if options.init_from else f'--vocab_size {needed}'}"
             )
         if config.seq_len < options.seq_len:
-            raise OptionError(f"{options.init_from} knows {config.seq_len} positions, --seq_len is {options.seq_len}")
+            raise OptionError(f"{options.init_from} has {config.seq_len} positions, but --seq_len is {options.seq_len}")
         return config
 
     def _earlier_stages(self) -> tuple[Stage, ...]:
-        """The stages that the run of this folder had before the one that the options ask for."""
+        """With --extend, the stages of the run in the folder before the one that the options ask for."""
         if not self.options.extend:
             return ()
         recorded = RunFolder(self.run_dir).recorded_identity()
@@ -87,7 +87,7 @@ class Setup:
         return stages if self.options.max_train_steps > stages[-1].max_train_steps else stages[:-1]
 
     def _require_no_other_shape(self, config: ModelConfig) -> None:
-        """Raise OptionError if the shape of --init_from is not what a flag asks for."""
+        """Raise OptionError if a flag asks for another shape than that of --init_from."""
         for field in dataclasses.fields(self.options):
             asked = getattr(self.options, field.name)
             if field.name in SHAPE and asked not in (field.default, getattr(config, field.name)):
@@ -98,7 +98,7 @@ class Setup:
 
     @functools.cached_property  # computed once: the folder of --init_from may be removed during the run
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint is bound to."""
+        """What a run must have in common with a checkpoint to go on from it."""
         start = self.options.init_from
         return {
             "data": self.fingerprint,
@@ -109,7 +109,7 @@ class Setup:
         }
 
     def described(self, plan: BatchPlan) -> dict[str, Any]:
-        """config.json: the options, and all that was derived from them."""
+        """The contents of config.json: the options, and all that was derived from them."""
         named = self.options.data_dir
         return {
             "options": dataclasses.asdict(self.options) | {"data_dir": named[0] if len(named) == 1 else named},

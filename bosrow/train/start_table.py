@@ -12,7 +12,7 @@ from bosrow.train.train_options import TrainOptions
 
 
 def start_table(setup: Setup, plan: BatchPlan) -> str:
-    """What will run, in the micro batches of `plan`: model, data, batch arithmetic, memory."""
+    """What will run: model, data, batch arithmetic with the micro batches of `plan`, memory."""
     options, config, world = setup.options, setup.config, setup.world
     memory = estimate_memory(
         config,

@@ -1,4 +1,4 @@
-"""Samples of text from a model, for a person to look at while it learns."""
+"""Samples of text from a model, for people to read while it is trained."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from bosrow.model.gpt2 import GPT2
 def sample_tokens(
     model: GPT2, start: list[int], tokens: int, seed: int, *, vocab_size: int, top_k: int = 50
 ) -> list[int]:
-    """`tokens` ids that `model` goes on with after `start`, drawn from the `top_k` likeliest at temperature 0.8.
+    """`tokens` ids with which `model` continues `start`, drawn from the `top_k` likeliest at temperature 0.8.
 
-    Only ids below `vocab_size` are drawn: a model may know more ids than its tokenizer has words. The whole text is
-    computed again for each token, which is simple and fast enough here.
+    Only ids below `vocab_size` are drawn, since a model may have more ids than its tokenizer has words. The whole text
+    is computed again for each token, which is simple and fast enough here.
     """
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed % 2**64)
@@ -26,7 +26,7 @@ def sample_tokens(
     try:
         for _ in range(tokens):
             context = torch.tensor([ids[-model.config.seq_len :]], device=device)
-            # forward() is not compiled: the context grows, and each length would be compiled anew
+            # forward() is not compiled: the context grows, and each length would be compiled again
             logits = model.forward(context)[0, -1, :vocab_size].float()
             values, choices = (logits / 0.8).topk(min(top_k, len(logits)))
             drawn = torch.multinomial(values.softmax(0).cpu(), 1, generator=generator)
@@ -37,7 +37,7 @@ def sample_tokens(
 
 
 def sample_text(model: GPT2, data_dir: Path, manifest: Manifest, seed: int, tokens: int = 80) -> str | None:
-    """A text that begins where documents begin; None if the data set's tokenizer is not one that bosrow has."""
+    """A text that begins with BOS, as documents do; None if bosrow does not have the data set's tokenizer."""
     try:
         tokenizer = dataset_tokenizer(data_dir, manifest)
     except DataSetError:

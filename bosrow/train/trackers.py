@@ -1,8 +1,8 @@
-"""TensorBoard and Weights & Biases beside scalars.jsonl: every number of its lines, under "type/key".
+"""Sends the numbers of scalars.jsonl to TensorBoard and Weights & Biases, under "type/key".
 
-Promise: off unless asked for; a missing package is reported before anything is made; a resumed run goes on in the same
-place. A tracker that fails, at the start or later, is reported in one line and left out; it never ends a run. Cost:
-their packages are imported only where asked for.
+Promise: trackers are off unless asked for. A missing package is reported before anything is made. A resumed run goes on
+in the same place. A tracker that fails, at the start or later, is reported in one line and turned off; it never ends a
+run. Cost: a tracker's package is imported only if it is asked for.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from typing import Any, Protocol
 from bosrow.errors import OptionError
 from bosrow.train.train_options import TrainOptions
 
-WAIT_SECONDS = 10.0  # for Weights & Biases to answer at the start; its own limit is 90
-FINISH_SECONDS = 60.0  # for what it has not sent yet, at the end; its own limit is none
+WAIT_SECONDS = 10.0  # for Weights & Biases to answer at the start; its own default is 90
+FINISH_SECONDS = 60.0  # for Weights & Biases to send the rest at the end; by default it has no limit
 TENSORBOARD = "tensorboard"  # the folder of the events inside the run folder
 
 
 class Tracker(Protocol):
-    """Something that shows the numbers of a run."""
+    """Shows the numbers of a run."""
 
     def log(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Show a line of scalars.jsonl."""
@@ -31,7 +31,7 @@ class Tracker(Protocol):
 
 
 def require_packages(options: TrainOptions) -> None:
-    """Raise OptionError if a tracker was asked for whose package is not installed."""
+    """Raise OptionError if the package of a tracker that was asked for is not installed."""
     for package, asked in (("tensorboard", options.tensorboard), ("wandb", options.wandb is not None)):
         if asked and importlib.util.find_spec(package) is None:
             raise OptionError(
@@ -41,7 +41,7 @@ def require_packages(options: TrainOptions) -> None:
 
 
 class Trackers:
-    """The trackers asked for, going on after `step`; `config` is what they show of the run, `note` says a line."""
+    """The trackers asked for, from `step` on. `config` describes the run to them; `note` prints a line."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Trackers:
 
 
 class TensorBoard:
-    """Event files; those of steps after a checkpoint are hidden when the run goes on from it."""
+    """Event files. When a run resumes, TensorBoard hides the events after the checkpoint."""
 
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -97,7 +97,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of a project, with the same id for the same run folder. WANDB_MODE=offline keeps it on this machine."""
+    """A run in a project; the same run folder has the same id. WANDB_MODE=offline keeps it on this machine."""
 
     def __init__(self, project: str, run_dir: Path, config: dict[str, Any]) -> None:
         import wandb
@@ -111,13 +111,13 @@ class WeightsAndBiases:
             config=config,
             settings=wandb.Settings(
                 console="off",
-                silent=True,  # its many lines; `note` says what a person needs of them
+                silent=True,  # it prints many lines; `note` prints what matters
                 login_timeout=WAIT_SECONDS,
                 init_timeout=WAIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
             ),
         )
-        self._run.define_metric("*", step_metric="step")  # so that lines of steps seen before a resume are accepted
+        self._run.define_metric("*", step_metric="step")  # else it refuses steps that it saw before a resume
 
     def log(self, kind: str, step: int, values: dict[str, Any]) -> None:
         self._run.log({"step": step, **numbers(kind, values)})

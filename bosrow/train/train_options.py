@@ -1,4 +1,4 @@
-"""What `bosrow train` and `bosrow export` can be told; every default of training stands here."""
+"""The options of `bosrow train` and `bosrow export`, with the defaults of training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from bosrow.flags import Help, option, require_finite, same_as
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(TrainingEvaluationOptions):
-    """Options of `bosrow train`. An interval of 0 turns a thing off, at the end of training too."""
+    """Options of `bosrow train`. An interval of 0 turns something off, also at the end of training."""
 
     HELP: ClassVar = Help(
         groups=(
@@ -41,7 +41,7 @@ class TrainOptions(TrainingEvaluationOptions):
         False,
         group="run",
         help="go on from the finished run of --run_dir to a larger --max_train_steps: moments are kept, the learning "
-        "rate warms up anew from 0 within --warmup_iters steps, then a cosine to the new end",
+        "rate warms up again from 0 in --warmup_iters steps, then follows a cosine to the new end",
     )
     init_from: Path | None = option(
         None, group="model", metavar="DIR", help="start from this GPT-2 in Hugging Face's format"
@@ -94,7 +94,7 @@ class TrainOptions(TrainingEvaluationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.data_dir, str | Path):  # one will do in Python
+        if isinstance(self.data_dir, str | Path):  # Python code may give a single one
             object.__setattr__(self, "data_dir", (str(self.data_dir),))
         require_finite(self)
         for name in POSITIVE:

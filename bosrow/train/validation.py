@@ -1,8 +1,8 @@
-"""Validation loss over fixed rows of the val split, each read once over all ranks.
+"""Validation loss over fixed rows of the val split, shared among the ranks.
 
-Promise: the same rows, and to 1e-6 the same figure, for every micro batch size and world size; sums in
-float64; one that is broken off on any rank is broken off on all. Cost: one forward pass over the chosen rows; the
-ranks meet once, at the end.
+Promise: the same rows, and to 1e-6 the same loss, for every micro batch size and world size; sums are in float64. If a
+signal interrupts validation on any rank, it ends on all. Cost: one forward pass over the chosen rows; the ranks
+communicate once, at the end.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from bosrow.signals import Stopped
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The mean loss of a token in nats, and what it was measured over."""
+    """The mean loss per token in nats, and over how many batches and rows it was measured."""
 
     loss: float
     batches: int
@@ -47,11 +47,11 @@ def validation_loss(
     batch_size: int,
     dtype: torch.dtype,
     world: World,
-    stop_asked: Callable[[], bool],  # looked at before each batch
+    stop_asked: Callable[[], bool],  # called before each batch
 ) -> Validation:
     """The loss of `model` over `wanted` rows of `rows`; called on all ranks, the same result on each.
 
-    Raises Stopped, on every rank, if one of them was asked to stop before it was through.
+    Raises Stopped, on every rank, if one of them was asked to stop before it had finished.
     """
     everyone = chosen_rows(len(rows), wanted)
     mine = everyone[world.rank :: world.size]
@@ -76,5 +76,5 @@ def validation_loss(
 
 
 def _float64_device(world: World) -> torch.device:
-    """Apple GPUs have no float64, and are always alone."""
+    """Where to sum in float64, which Apple GPUs (always a single rank) do not have."""
     return torch.device("cpu") if world.device.type == "mps" else world.device

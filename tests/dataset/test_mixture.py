@@ -87,7 +87,7 @@ def test_weights_are_fractions_and_a_folder_with_a_colon_is_a_folder(tmp_path):
 
 
 def test_weights_that_cannot_be_exact_or_are_nothing_are_refused():
-    with pytest.raises(OptionError, match=r"blocks of 1,000,001 rows, at most 65,536"):
+    with pytest.raises(OptionError, match=r"blocks of 1,000,001 rows to be exact, at most 65,536"):
         shares_of([Fraction(1), Fraction(1_000_000)])
     with pytest.raises(OptionError, match=r"books:0.0: the weight is 0"):
         weighted_paths(("web:1", "books:0.0"))
@@ -126,5 +126,5 @@ def test_what_cannot_be_mixed_is_refused(tmp_path):
     with pytest.raises(OptionError, match=r"seq_len 16 was asked for, but .*short"):
         Mixture((str(web), str(short)), seq_len=16)
     for arguments in ({"split": "val"}, {"split": "train", "epochs": 1}):
-        with pytest.raises(OptionError, match="mixed in split 'train' and without end"):
+        with pytest.raises(OptionError, match="mixed in split 'train' and without `epochs`"):
             make_dataloader([str(web), str(web)], batch_size=4, seq_len=16, **arguments)

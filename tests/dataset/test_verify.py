@@ -105,10 +105,10 @@ def add_one(values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "column", "change", "told"),
     [
-        ("train_000000.parquet", "document", swap, "came before|BOS does not"),
-        ("train_000000.parquet", "length", add_one, "not beside the one before|outside the rows"),
-        ("train_000000.parquet", "column", add_one, "not beside the one before|outside the rows"),
-        ("train_000000.parquet", "offset", add_one, "came before|BOS does not stand"),
+        ("train_000000.parquet", "document", swap, "came before|BOS is not where"),
+        ("train_000000.parquet", "length", add_one, "does not follow the one before|outside the rows"),
+        ("train_000000.parquet", "column", add_one, "does not follow the one before|outside the rows"),
+        ("train_000000.parquet", "offset", add_one, "came before|BOS is not where"),
         ("documents_000000.parquet", "tokens", add_one, "loses none|the ledger counts"),
         ("train_tail.parquet", "document", lambda values: values + 1, "does not fit document"),
     ],

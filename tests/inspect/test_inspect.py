@@ -190,8 +190,8 @@ def test_one_row_of_one_document_can_be_shown(capsys, tmp_path):
         ("documents_000000.parquet", lambda t: t.drop_columns(["tokens"]), "lacks the columns tokens"),
         ("train_000000.parquet", lambda t: put(t, "row", 0, 10_000), "outside the rows"),
         ("train_000000.parquet", lambda t: put(t, "document", 0, 1 << 40), "outside the rows"),
-        ("train_000000.parquet", lambda t: t.slice(1), "does not make up a row"),
-        ("train_000000.parquet", lambda t: put(t, "column", 1, 1), "does not make up a row"),
+        ("train_000000.parquet", lambda t: t.slice(1), "does not fill a row"),
+        ("train_000000.parquet", lambda t: put(t, "column", 1, 1), "does not fill a row"),
     ],
 )
 def test_provenance_of_another_version_or_of_other_rows_is_refused(made, tmp_path, capsys, file, change, message):

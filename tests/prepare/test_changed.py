@@ -173,7 +173,7 @@ def test_another_vocabulary_is_refused(begun, monkeypatch):
 
 def test_a_state_of_another_schema_is_refused(begun, tmp_path, monkeypatch):
     monkeypatch.setattr("bosrow.dataset.state_file.STATE_SCHEMA", 99)
-    with pytest.raises(DataSetError, match=r"is of schema 3, this bosrow writes schema 99"):
+    with pytest.raises(DataSetError, match=r"has schema 3, this bosrow reads schema 99"):
         prepare(PrepareOptions(**begun))
     monkeypatch.undo()
     monkeypatch.setattr("bosrow.prepare.manifest_content.SCHEMA", 99)
@@ -185,7 +185,7 @@ def test_a_damaged_state_is_refused_and_fresh_starts_over(begun, tmp_path):
     state = tmp_path / "out" / STATE
     state.write_bytes(state.read_bytes()[:-1])
     with pytest.raises(
-        DataSetError, match=r"does not match its own checksum, it was damaged or edited; --fresh starts over"
+        DataSetError, match=r"does not match its own checksum; it was damaged or edited, --fresh starts over"
     ):
         prepare(PrepareOptions(**begun))
     prepare(PrepareOptions(**begun, fresh=True))

@@ -75,7 +75,7 @@ def test_empty_texts_are_told_with_their_share(tmp_path, capsys):
     (tmp_path / "a.jsonl").write_text('{"text": "one two three"}\n' + '{"text": ""}\n' * 99)
     settings = {"data_files": (str(tmp_path / "a.jsonl"),), "seq_len": 4, "policy": "keep", "val_fraction": 0.0}
     prepared(tmp_path / "out", **settings)
-    assert "\n99 documents (99.0%) are empty texts: of each, rows hold a BOS alone\n" in capsys.readouterr().out
+    assert "\n99 documents (99.0%) are empty texts: rows hold only a BOS for each\n" in capsys.readouterr().out
     (tmp_path / "a.jsonl").write_text('{"text": "one two three four"}\n')
     prepared(tmp_path / "none", **settings)
     assert "are empty texts" not in capsys.readouterr().out

@@ -99,15 +99,15 @@ ZIP, LZ4 = b"PK\x03\x04" + bytes(40), b"\x04\x22\x4d\x18" + bytes(40)
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.jsonl", gzip.compress(b"{}"), "packed by gzip, which its name does not say; let its name end in .gz"),
-        ("a.jsonl", bz2.compress(b"{}"), "packed by bzip2, which its name does not say; let its name end in .bz2"),
-        ("a.txt", lzma.compress(b"{}"), "packed by xz, which its name does not say; let its name end in .xz"),
-        ("dump", zstandard.compress(b"{}"), "packed by zstd, which its name does not say; let its name end in .zst"),
-        ("a.jsonl.lz4", LZ4, "packed by LZ4; unpack it, or pack the text once by gzip, bzip2, xz or zstd"),
-        ("a.zip", ZIP, "packed by zip; unpack it"),
-        ("a.jsonl.gz", gzip.compress(zstandard.compress(b"{}")), "packed by zstd, inside what its name says"),
-        ("a.jsonl.gz", zstandard.compress(b"{}"), "is packed by zstd, not by gzip"),
-        ("a.gz", gzip.compress(tar(b"")), "packed by tar, inside what its name says; unpack it"),
+        ("a.jsonl", gzip.compress(b"{}"), "is in gzip format, but its name does not say so; rename it to end in .gz"),
+        ("a.jsonl", bz2.compress(b"{}"), "is in bzip2 format, but its name does not say so; rename it to end in .bz2"),
+        ("a.txt", lzma.compress(b"{}"), "is in xz format, but its name does not say so; rename it to end in .xz"),
+        ("dump", zstandard.compress(b"{}"), "in zstd format, but its name does not say so; rename it to end in .zst"),
+        ("a.jsonl.lz4", LZ4, "is in LZ4 format; decompress it, or compress the text once with gzip, bzip2, xz or zstd"),
+        ("a.zip", ZIP, "is in zip format; decompress it"),
+        ("a.jsonl.gz", gzip.compress(zstandard.compress(b"{}")), "is in zstd format inside its gzip compression"),
+        ("a.jsonl.gz", zstandard.compress(b"{}"), "is in zstd format, not gzip"),
+        ("a.gz", gzip.compress(tar(b"")), "is in tar format inside its gzip compression; decompress it"),
     ],
 )
 def test_what_is_packed_in_another_way_than_its_name_says_is_named(tmp_path, name, data, message):

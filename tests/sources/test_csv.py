@@ -233,11 +233,11 @@ def test_quoting_of_what_is_no_csv_is_refused(tmp_path, monkeypatch, options, er
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"text,id,text\na,1,b\n", "--text_field is 'text', and a.csv has several columns of this name"),
+        (b"text,id,text\na,1,b\n", "--text_field is 'text', but a.csv has several columns of this name"),
         (b"body,id\na,1\n", "--text_field is 'text', which a.csv lacks; its columns are: body, id"),
-        (b"", "a.csv is empty, a row that names the columns was required"),
+        (b"", "a.csv is empty; a header that names the columns was required"),
         ("text,id\na,1\n".encode("utf-16"), "a.csv is UTF-16; convert it to UTF-8"),
-        (b'"text,id\na,1\n', r"begins with no row that names the columns \(a quote is never closed\)"),
+        (b'"text,id\na,1\n', r"does not begin with a header that names the columns \(a quote is never closed\)"),
     ],
 )
 def test_a_file_without_one_text_column_is_refused_before_anything_is_written(tmp_path, data, message):
@@ -412,7 +412,7 @@ def test_tsv_of_the_hub_stands_as_it_is_and_names_and_encodings_of_a_readme_are_
 def test_settings_that_would_change_the_text_and_are_not_followed_are_refused(hub: Hub, tmp_path, settings):
     number = abs(hash(json.dumps(settings)))
     hub.add(f"someone/odd{number}", {"README.md": readme(data_files="*.csv", **settings), "train.csv": HEAD + b"a,1\n"})
-    with pytest.raises(SourceError, match=f"README has CSV read with {next(iter(settings))}=.*--data_files"):
+    with pytest.raises(SourceError, match=f"README asks for CSV to be read with {next(iter(settings))}=.*--data_files"):
         prepared(tmp_path / "out", dataset=f"someone/odd{number}", **WHOLE)
     assert not (tmp_path / "out").exists()
 
@@ -422,5 +422,5 @@ def test_settings_that_no_readme_can_give_are_refused(tmp_path):
     source = find_source(PrepareOptions(data_files=(str(tmp_path / "a.csv"),), out_dir=tmp_path / "out"))
     for settings in ({"rules": "RFC 4180", "sep": 7}, {"quoting": "all"}, [1], {"names": [1]}, {"encoding": "idna"}):
         edited = msgspec.structs.replace(source, settings=json.dumps(settings))
-        with pytest.raises(DataSetError, match="no setting of a CSV file"):
+        with pytest.raises(DataSetError, match="not a setting of CSV"):
             list(reading.units_of(edited, Position()))

@@ -76,7 +76,7 @@ def test_settings_that_no_readme_can_give_are_refused(tmp_path):
     flags = write_corpus(tmp_path / "corpus", "arrow", ["some words"] * 4)
     source = find_source(PrepareOptions(data_files=(flags[1],), out_dir=tmp_path / "out"))
     edited = msgspec.structs.replace(source, settings=json.dumps({"cache_dir": str(tmp_path / "cache")}))
-    with pytest.raises(DataSetError, match="cache_dir: no setting of a file format"):
+    with pytest.raises(DataSetError, match="cache_dir is not a setting of a file format"):
         list(reading.units_of(edited, Position()))
     assert not (tmp_path / "cache").exists()
 

@@ -66,7 +66,7 @@ def test_a_field_is_a_titled_list_of_its_values():
 
 
 def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it():
-    with pytest.raises(SourceError, match=r"not_there is not installed in .*: pip install not-there==1"):
+    with pytest.raises(SourceError, match=r"not_there is not installed in .*; install it: pip install not-there==1"):
         read_files(Package(module="not_there", pattern="*", install="pip install not-there==1", sha256=""))
 
 
@@ -79,7 +79,7 @@ def test_a_package_with_other_files_than_those_pinned_is_refused(tmp_path: Path,
     pinned = digest({"a.md": b"text"})
     assert read_files(Package(module="changed_package", pattern="*.md", install="", sha256=pinned)) == {"a.md": b"text"}
     (package / "a.md").write_text("texts")
-    with pytest.raises(SourceError, match=f"1 files .*required is {pinned}: pip install it"):
+    with pytest.raises(SourceError, match=f"1 files .*{pinned} was required; install the version .*: pip install it"):
         read_files(Package(module="changed_package", pattern="*.md", install="pip install it", sha256=pinned))
 
 

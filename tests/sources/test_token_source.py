@@ -98,7 +98,7 @@ def test_provenance_points_at_the_place_in_the_token_file(tmp_path):
         (llmc(BEFORE, version=2), "header of version 2"),
         (llmc(BEFORE, count=7), "header of version 1 for 7 tokens"),
         (llmc(BEFORE)[:-1], "damaged or cut short"),
-        (b"\1\2\3", "no whole number of uint16"),
+        (b"\1\2\3", "not a whole number of uint16"),
         (np.array([5, 60000, 50256], "<u2").tobytes(), "id 60000 at token 1 is not in GPT-2's vocabulary"),
         (b"", "not one full row"),
         (AFTER.astype("<i4").tobytes(), "is a file of 32-bit ids"),

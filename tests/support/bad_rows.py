@@ -174,7 +174,7 @@ CASES = {
     "a second gzip stream that is damaged": Case(
         hostile=gzip.compress(PACKED) + b"\x1f\x8b\x08 no stream",
         suffix=".jsonl.gz",
-        bad=((4, "unreadable (h.jsonl.gz goes on behind its gzip stream with other bytes"),),
+        bad=((4, "unreadable (h.jsonl.gz has other bytes after its gzip stream"),),
         good=FOUR,
     ),
     "an array over many lines": Case(
@@ -253,7 +253,7 @@ CASES = {
     ),
 }
 
-VANISHED, CHANGED_TEXT = "cannot be looked at any more (No such file", "was changed while it was read"
+VANISHED, CHANGED_TEXT = "cannot be found any more (No such file", "has changed since it was found"
 # What is no fault inside a file is never counted as one; what is said instead.
 CHANGED = {
     "file that vanishes": (Case(hostile=PACKED, later=Path.unlink), VANISHED),

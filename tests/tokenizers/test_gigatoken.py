@@ -88,7 +88,7 @@ def test_its_memory_is_renewed_and_the_ids_stay(monkeypatch):
 def test_what_it_cannot_encode_is_refused(flags, tmp_path):
     done = bosrow("prepare", *flags, "--engine", "gigatoken", "--out_dir", tmp_path / "out")
     assert done.returncode == 2
-    assert "--engine gigatoken encodes text by --tokenizer gpt2 alone" in done.stderr
+    assert "--engine gigatoken works only with --tokenizer gpt2" in done.stderr
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch):

@@ -55,7 +55,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_refused_and_keeps_its_record
         damage(checkpoint)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert train_here(data_dir, tmp_path, flags) == 2
-    assert f"{tmp_path} has no checkpoint that is whole; start anew in another --run_dir" in capsys.readouterr().err
+    assert f"{tmp_path} has no undamaged checkpoint; start again in another --run_dir" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 

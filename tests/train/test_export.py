@@ -175,16 +175,16 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(data_dir, tmp_pat
     checkpoint = tmp_path / "run" / "ckpt_final_step0000001"
     (tmp_path / "there").mkdir()
     for arguments, message in (
-        ((checkpoint, tmp_path / "out"), "knows 61 words, GPT-2's tokenizer has 50,257; name the tokenizer.json"),
+        ((checkpoint, tmp_path / "out"), "vocabulary of 61, GPT-2's tokenizer one of 50,257; give the tokenizer.json"),
         ((checkpoint, tmp_path / "there"), "exists already; remove it, or name another folder"),
-        ((data_dir, tmp_path / "out"), "holds no checkpoint that is whole"),
+        ((data_dir, tmp_path / "out"), "holds no undamaged checkpoint"),
         ((tmp_path / "nothing", tmp_path / "out"), "is not a directory"),
     ):
         assert export(*arguments) == 2
         assert message in capsys.readouterr().err
     (checkpoint / "config.json").write_text("{}")
     assert export(checkpoint, tmp_path / "out") == 2
-    assert "config.json is missing or not of its" in capsys.readouterr().err
+    assert "config.json is missing or does not have its" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 

@@ -50,7 +50,7 @@ def test_an_extended_run_keeps_its_past_and_warms_up_anew(data_dir, finished, ex
     config = json.loads((extended / "config.json").read_text())
     assert config["identity"]["earlier_stages"][0]["max_train_steps"] == 4
     assert config["schedule"] == (
-        "after step 4, moments kept, anew: 2 steps of warm-up to 0.001, then a cosine to 0.0005 at step 9"
+        "after step 4, with the same moments: 2 steps of warm-up to 0.001, then a cosine to 0.0005 at step 9"
     )
 
 

@@ -45,7 +45,7 @@ def test_a_model_of_seq_len_positions_gets_rows_without_their_last_token(data_di
 
 
 def test_what_a_model_or_data_set_does_not_have_is_refused(data_dir):
-    with pytest.raises(OptionError, match=r"knows 15 positions.*--seq_len 14"):
+    with pytest.raises(OptionError, match=r"has 15 positions.*--seq_len 14"):
         hugging_face_dataset(data_dir, "train", 16, positions=15)
     with pytest.raises(OptionError, match="no rows in split 'validation'; it has: train, val"):
         hugging_face_dataset(data_dir, "validation", 16)

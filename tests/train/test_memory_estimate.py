@@ -65,7 +65,7 @@ def test_a_device_without_room_for_one_row_is_told_plainly():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     asked = plan_batch(total_batch_tokens=512, micro_batch_size=4, seq_len=128, world_size=1)
-    with pytest.raises(MachineError, match="too little memory for a single row"):
+    with pytest.raises(MachineError, match="too little memory for micro batches of a single row"):
         fitting_plan(asked, attempt)
 
 

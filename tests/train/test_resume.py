@@ -235,7 +235,7 @@ def test_other_data_and_other_options_are_refused_with_the_difference(data_dir, 
     other_data = write_data_set(tmp_path / "other", train_rows=100, seq_len=16, seed=5)
     assert train_here(data_dir, tmp_path / "run", f"{flags} --learning_rate 0.5 --n_layer 1") == 2
     message = capsys.readouterr().err
-    assert re.search(r"differ in \(the run there -> this command\):$", message, re.MULTILINE)
+    assert re.search(r"differ in \(that run -> this command\):$", message, re.MULTILINE)
     assert re.search(r"^  learning_rate +0\.003 +-> +0\.5$", message, re.MULTILINE)
     assert re.search(r"^  model\.n_layer +2 +-> +1$", message, re.MULTILINE)
     assert "seed" not in message

@@ -106,7 +106,7 @@ def test_dry_run_tells_the_arithmetic_and_writes_nothing(data_dir, tmp_path, cap
     [
         ("--seq_len 32 --total_batch_tokens 512", r"seq_len 32 was asked for, but .* rows of seq_len 16"),
         ("--total_batch_tokens 1000", r"the nearest that is: 992 or 1008"),
-        ("--vocab_size 60", r"the model knows 60 words, .* vocabulary of 61"),
+        ("--vocab_size 60", r"the model has a vocabulary of 60, .* one of 61"),
         ("--n_head 3", r"n_embd 16 cannot be divided by n_head 3"),
         ("--max_train_steps 0", r"--max_train_steps is 0; more than 0 is required"),
         ("--seed 18446744073709551616", r"--seed is 18446744073709551616; at most 18446744073709551615 "),

@@ -1,1 +1,1 @@
-"""The Hugging Face Hub as a place where a corpus lies."""
+"""Reads a corpus from the Hugging Face Hub."""

@@ -1,7 +1,7 @@
-"""What huggingface_hub and `datasets` raise, sorted and told in bosrow's words.
+"""Turns what huggingface_hub and `datasets` raise into bosrow's errors.
 
-Either the Hub refused (no such data set, gated, ...), which trying again does not mend, or a request
-failed on the way, which it may. No message holds a token or a signed address.
+Either the Hub refused (no such data set, gated, ...), and trying again does not help, or a request failed
+on the way, and it may. No message holds a token or a signed address.
 """
 
 import time
@@ -13,14 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 from bosrow.errors import BosrowError, MachineError, SourceError
 
 PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
-# A file that was there when the data set was resolved stays there (the commit is pinned): a 404 is a server
-# error in disguise, a 403 a signed storage address that expired on the way.
+# A file that was there when the data set was resolved stays there, since the commit is pinned. So a 404 is really a
+# server error, and a 403 means that a signed storage address has expired.
 PASSING_STATUSES_OF_FILES = (403, 404, *PASSING_STATUSES)
-LONGEST_WAIT_SECONDS = 300.0  # the Hub's rate limits count windows of five minutes
+LONGEST_WAIT_SECONDS = 300.0  # the Hub's rate limits count requests in windows of five minutes
 
 
 def passing_wait(error: BaseException) -> float | None:
-    """None if trying again is of no use, else the least seconds to wait (as the Hub asks; 0 if it does not)."""
+    """The least seconds to wait before trying again (as the Hub asks, else 0); None if trying again is no use."""
     from huggingface_hub.utils import httpx
 
     cause = _http_cause(error)
@@ -33,7 +33,7 @@ def passing_wait(error: BaseException) -> float | None:
 
 
 def passing_wait_of_file(error: BaseException) -> float | None:
-    """The same for one request of a file that was there when the data set was resolved."""
+    """As `passing_wait`, for a request for a file that was there when the data set was resolved."""
     from huggingface_hub.utils import httpx
 
     response = getattr(error, "response", None)
@@ -54,7 +54,7 @@ def _asked_wait(response: Any) -> float:
 
 
 def _seconds_until(date: str) -> float:
-    """From now to an HTTP date; 0 for what is none."""
+    """Seconds from now to an HTTP date; 0 if it is past or not a date."""
     try:
         return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
     except ValueError:
@@ -70,14 +70,14 @@ def _endpoint() -> str:
 
 
 def reason(error: BaseException) -> str:
-    """A few words that hold no address (a signed one is a secret) and no token."""
+    """Why a request failed, in a few words without an address (a signed one is a secret) and without a token."""
     cause = _http_cause(error) or error
     response = getattr(cause, "response", None)
     return f"HTTP status {response.status_code}" if response is not None else type(cause).__name__
 
 
 def refusal(error: Exception, dataset: str, revision: str | None) -> SourceError | None:
-    """What the Hub will not change its mind about."""
+    """The error to raise if the Hub refused, so that trying again does not help; None if it did not."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -101,14 +101,14 @@ def refusal(error: Exception, dataset: str, revision: str | None) -> SourceError
             )
         if unauthorized:
             return SourceError(
-                f"the Hub refused your token while asked for {dataset}; set HF_TOKEN to a valid one "
+                f"the Hub refused your token when asked for {dataset}; set HF_TOKEN to a valid one "
                 f"({endpoint}/settings/tokens), or unset it for a public data set"
             )
     return None
 
 
 def explained(error: Exception, dataset: str, revision: str | None) -> BosrowError:
-    """The one error that a person sees when resolving `dataset` failed."""
+    """The error that a person sees if `dataset` could not be resolved."""
     if refused := refusal(error, dataset, revision):
         return refused
     if _http_cause(error) is not None:
@@ -117,13 +117,13 @@ def explained(error: Exception, dataset: str, revision: str | None) -> BosrowErr
             "check the network and try again, or give local files by --data_files"
         )
     for cause in _chain(error):
-        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno):  # a cache that is full, say
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno):  # a full disk, say
             return MachineError(f"{dataset} cannot be resolved: {cause}")
     return SourceError(f"`datasets` cannot resolve {dataset}: {str(error).strip().partition(chr(10))[0]}")
 
 
 def _http_cause(error: BaseException) -> Any:
-    """The request that failed behind `error`, if one did; "there is no such file" is an answer, not a failure."""
+    """The failed request that caused `error`, if there is one. "There is no such file" is an answer, not a failure."""
     from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.utils import httpx
 
@@ -134,7 +134,7 @@ def _http_cause(error: BaseException) -> Any:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and all that led to it; `datasets` hides causes behind its own errors."""
+    """An exception and all of its causes; `datasets` hides them behind its own errors."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""A file on the Hub, read by HTTP ranges: only the bytes that are asked for."""
+"""Reads a file on the Hub by HTTP ranges: only the bytes that are asked for."""
 
 import io
 from typing import Any, BinaryIO
@@ -8,15 +8,15 @@ from bosrow.sources.hub.errors import passing_wait_of_file, reason, refusal
 from bosrow.sources.hub.retries import retrying
 
 READ_AHEAD_BYTES = 8 << 20
-KEPT_RANGES = 2  # of a Parquet file, since a column's bytes are read twice: text and id
+KEPT_RANGES = 2  # the bytes of a Parquet column are read twice, and there are two columns: text and id
 
 
 def open_file(dataset: str, revision: str, path: str, size: int | None = None) -> BinaryIO:
-    """Open one file for reading, seekable. `size` (from HubFile) spares a request.
+    """Open one file for reading, seekable. With `size` in bytes (from HubFile), one request less is needed.
 
-    Parquet files are not buffered: a read is one request for exactly those bytes, as pyarrow asks for whole
+    Parquet files are not buffered: each read is one request for exactly those bytes, since pyarrow asks for whole
     column chunks. Other files are read ahead by 8 MiB.
-    Raises SourceError if the Hub refuses the file, MachineError if it cannot be had after several tries.
+    Raises SourceError if the Hub refuses the file, MachineError if it cannot be read after several tries.
     """
     file = _RangeFile(dataset, revision, path, size)
     if path.endswith((".parquet", ".geoparquet", ".gpq")):
@@ -34,7 +34,7 @@ class _RangeFile(io.RawIOBase):
         self.name = f"hf://datasets/{dataset}@{revision}/{path}"
         self.url = hf_hub_url(dataset, path, repo_type="dataset", revision=revision)
         self.position = 0
-        self.latest: list[tuple[int, bytes]] = []  # where the ranges read last begin, and their bytes
+        self.latest: list[tuple[int, bytes]] = []  # the ranges read last: first byte, and bytes
         self.size = self._ask_size() if size is None else size
 
     def readable(self) -> bool:
@@ -63,7 +63,7 @@ class _RangeFile(io.RawIOBase):
         return data
 
     def _remembered(self, start: int, end: int) -> bytes | None:
-        """The bytes of a range that was read just now: Parquet's dictionaries are looked at before all is read."""
+        """The bytes of a range that was just read, if kept: Parquet dictionaries are read before their columns."""
         for begin, data in self.latest:
             if begin <= start and end <= begin + len(data):
                 return data[start - begin : end - begin]
@@ -84,7 +84,7 @@ class _RangeFile(io.RawIOBase):
             raise self._given_up(error, f", tried {retry.statistics['attempt_number']} times") from error
 
     def _request(self, start: int, end: int) -> bytes:
-        """One request, from the Hub's own address: a signed one that it leads to may have expired by the next."""
+        """One request to the Hub's own address. It redirects to a signed address, which expires and so is not kept."""
         from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, httpx
 

@@ -1,12 +1,11 @@
-"""The Hugging Face Hub: which files a data set has at one commit, and reading them by ranges.
+"""Which files a data set on the Hugging Face Hub has at one commit.
 
-`resolve` pins a commit first, then lets `datasets` find the files (README `configs:`, file patterns),
-so later pushes change nothing, and code in a data set is never run. `open_file` asks for exactly the
-bytes that are read: one column of one row group costs its own size. Passing faults (rate limits, 5xx,
-resets, stalls, short answers) are tried again, with waits that grow or that the Hub asks for, each logged.
+`resolve` first pins a commit, so that later pushes change nothing. Then `datasets` finds the files (README `configs:`,
+file patterns); code in a data set is never run. Requests that fail in passing (rate limits, 5xx, resets, stalls, short
+answers) are tried again after waits that grow, or that the Hub asks for; each retry is logged. Tokens are never shown.
 
-Cost: a dozen small requests to resolve; one request a range. Importing this module imports neither
-`datasets` nor `huggingface_hub`; `resolve` does, about a second. Tokens are never shown.
+Cost: a dozen small requests. `resolve` imports `datasets` and `huggingface_hub`, which takes about a second; importing
+this module does not.
 """
 
 import json
@@ -25,7 +24,7 @@ from bosrow.sources.hub.retries import limit_silence, retrying
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
-# `datasets` too goes by the names alone. The last ending that says something decides: .jsonl.gz and x.parquet.jsonl
+# Formats are recognized by names alone, as in `datasets`. The last known ending decides: .jsonl.gz and x.parquet.jsonl
 # hold lines of JSON, x.jsonl.parquet does not.
 FORMATS = {
     ".parquet": "parquet",
@@ -37,19 +36,19 @@ FORMATS = {
     ".txt": "text",
 }
 KNOWN_ENDINGS = FORMATS.keys() | ENDINGS.keys()
-# Settings a README may give to a builder and that change which text is read; bosrow reads with the defaults.
+# Settings in a README that change which text a builder reads. bosrow reads with the defaults and refuses others.
 READING_SETTINGS = {
     "parquet": ("filters",),
     "json": ("field", "encoding", "encoding_errors"),
     "text": ("sample_by", "keep_linebreaks", "encoding", "encoding_errors"),
 }
 CONFIGURATION_FILES = {"README.md", ".huggingface.yaml", "dataset_infos.json"}
-PATHS_A_REQUEST = 500  # as huggingface_hub itself asks paths-info
+PATHS_A_REQUEST = 500  # as many as huggingface_hub itself asks for at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubFile:
-    """One file of a data set: path inside the repository, bytes, and its SHA-256 (small files: git's blob id)."""
+    """One file of a data set: path in the repository, size in bytes, and SHA-256 (of a small file, git's blob id)."""
 
     path: str
     size: int
@@ -58,7 +57,7 @@ class HubFile:
 
 @dataclass(frozen=True, kw_only=True)
 class HubDataset:
-    """One split of one config at one commit; `files` stand in the order in which `datasets` reads them."""
+    """One split of one config at one commit; `files` are in the order in which `datasets` reads them."""
 
     dataset: str
     config: str | None
@@ -66,30 +65,30 @@ class HubDataset:
     revision: str
     format: str  # of `datasets`
     files: tuple[HubFile, ...]
-    settings: str = "{}"  # as JSON, how the README has files of a format of WITH_SETTINGS read
+    settings: str = "{}"  # JSON: for formats of WITH_SETTINGS, how the README says to read the files
 
 
 def resolve(dataset: str, config: str | None = None, split: str = "train", revision: str | None = None) -> HubDataset:
     """Find the files of `dataset` (NAMESPACE/NAME) at `revision` (branch, tag or commit; default: main's head now).
 
-    Raises SourceError if there is no such data set, config, split or revision, if it is gated or private
-    to others, if its files are of a format that bosrow does not read, or if the Hub cannot be reached.
+    Raises SourceError if there is no such data set, config, split or revision, if you have no access to it, if its
+    files are of a format that bosrow does not read, or if the Hub cannot be reached.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
         raise SourceError(
             f"{dataset!r} is not the name of a data set on the Hub (NAMESPACE/NAME, as in HuggingFaceFW/fineweb-edu); "
-            "local files are given by --data_files"
+            "give local files with --data_files"
         )
     if not re.fullmatch(r"\w+(\.\w+)*", split):
         raise SourceError(
-            f"the split {split!r} is an expression; give a split's name, and --max_docs to read only its beginning"
+            f"--split {split!r} is an expression; give the name of a split, and --max_docs to read only its beginning"
         )
     _refuse_offline(dataset)
     try:
         return retrying(f"resolving {dataset}", passing_wait)(_resolve_once, dataset, config, split, revision)
     except BosrowError:
         raise
-    except Exception as error:  # two libraries and a YAML parser raise what they like, all of it about the source
+    except Exception as error:  # of two libraries and a YAML parser
         raise explained(error, dataset, revision) from error
 
 
@@ -99,14 +98,15 @@ def _resolve_once(dataset: str, config: str | None, split: str, revision: str | 
     limit_silence()
     info = HfApi().dataset_info(dataset, revision=revision)
     commit = info.sha
-    assert commit is not None  # left out only when `expand` asks for other fields
+    assert commit is not None  # huggingface_hub leaves it out only if `expand` is given
     listed = {sibling.rfilename for sibling in info.siblings or ()}
     for name in sorted(listed - CONFIGURATION_FILES)[-1:]:
-        # A gated data set lists its files to everyone; only asking for one says whether they may be read.
+        # A gated data set lists its files to everyone. Only asking for one shows whether we may read them.
         with _listed_file():
             get_hf_file_metadata(hf_hub_url(dataset, name, repo_type="dataset", revision=commit))
     for name in sorted(listed & CONFIGURATION_FILES):
-        # Into the cache, where `datasets` finds it: left to itself, it takes a failed request for a missing file.
+        # Put into the cache, where `datasets` finds it. Otherwise `datasets` would take a failed request for a
+        # missing file.
         with _listed_file():
             hf_hub_download(dataset, name, repo_type="dataset", revision=commit)
     builder = _builder(dataset, config, commit)
@@ -148,7 +148,7 @@ def _builder(dataset: str, config: str | None, commit: str) -> "DatasetBuilder":
         if config is not None and config not in names:
             raise SourceError(f"{dataset} has no config {config!r}; there are: {', '.join(names)}") from error
         raise
-    if isinstance(builder, Cache):  # what `datasets` falls back to when requests fail
+    if isinstance(builder, Cache):  # the fallback of `datasets` if requests fail
         raise ConnectionError(f"{dataset} could not be resolved on the Hub")
     return builder
 
@@ -180,13 +180,13 @@ def _check_reading_settings(dataset: str, file_format: str, config: Any) -> None
         value = getattr(config, setting, None)
         if value != getattr(defaults, setting, None):
             raise SourceError(
-                f"{dataset}, config {config.name!r}, is to be read with {setting}={value!r}, which bosrow does not do; "
+                f"{dataset}, config {config.name!r}, asks for {setting}={value!r}, which bosrow does not do; "
                 "convert it with `datasets` and give the files with --data_files"
             )
 
 
 def _reading_settings(dataset: str, config: Any) -> str:
-    """What a README changes in how a builder reads, as JSON."""
+    """The builder's settings that a README changes, as JSON."""
     from datasets import BuilderConfig
 
     defaults = type(config)()
@@ -195,14 +195,14 @@ def _reading_settings(dataset: str, config: Any) -> str:
     try:
         return json.dumps({name: value for name, value in changed.items() if name not in others}, sort_keys=True)
     except TypeError:
-        raise SourceError(f"{dataset}, config {config.name!r}, has settings that cannot be kept: {changed}") from None
+        raise SourceError(f"{dataset}, config {config.name!r}, has settings that are not JSON: {changed}") from None
 
 
 def _path_inside(dataset: str, commit: str, address: str) -> str:
     prefix = f"hf://datasets/{dataset}@{commit}/"
     if not address.startswith(prefix) or address.endswith(".zip"):
         raise SourceError(
-            f"{dataset} names the file {address}; bosrow reads files inside the data set's own repository, unzipped"
+            f"{dataset} names the file {address}; bosrow reads only unzipped files in the data set's own repository"
         )
     return address.removeprefix(prefix)
 
@@ -228,13 +228,13 @@ def _refuse_offline(dataset: str) -> None:
     if datasets.config.HF_HUB_OFFLINE:  # set by HF_HUB_OFFLINE or HF_DATASETS_OFFLINE
         raise SourceError(
             f"offline mode is set (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE), so the Hub is not asked for {dataset}; "
-            "unset it, or give local files by --data_files"
+            "unset it, or give local files with --data_files"
         )
 
 
 @contextmanager
 def _listed_file() -> Iterator[None]:
-    """A file that the Hub lists at a commit and then does not find is a passing fault."""
+    """Makes a ConnectionError, which is tried again, of a file that the Hub lists at a commit but does not find."""
     from huggingface_hub.errors import EntryNotFoundError
 
     try:

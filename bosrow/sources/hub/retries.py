@@ -1,4 +1,4 @@
-"""Trying again what failed on the way to the Hub, and giving up what stays silent."""
+"""Tries requests to the Hub again, and limits how long a connection may stay silent."""
 
 import logging
 from collections.abc import Callable
@@ -11,14 +11,17 @@ from bosrow.sources.hub.errors import reason
 logger = logging.getLogger(__name__)
 
 RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
-SILENCE_SECONDS = 30.0  # a connection that says nothing for so long is given up and tried again
+SILENCE_SECONDS = 30.0  # a connection that is silent for so long is closed and tried again
 
 
 def retrying(doing: str, wait_of: Callable[[BaseException], float | None]) -> tenacity.Retrying:
-    """Tries again, each time told, after waits that grow, or as long as `wait_of` an error says (None: never)."""
+    """Calls a function again while it fails; each retry is logged as `doing`.
+
+    Waits are in seconds: RETRY_WAITS_SECONDS, or what `wait_of` says of the error if that is longer (None: give up).
+    """
 
     def seconds(state: tenacity.RetryCallState) -> float:
-        growing = RETRY_WAITS_SECONDS[min(state.attempt_number, len(RETRY_WAITS_SECONDS)) - 1]  # asked at the last, too
+        growing = RETRY_WAITS_SECONDS[min(state.attempt_number, len(RETRY_WAITS_SECONDS)) - 1]  # also asked at the end
         return max(growing, wait_of(_error_of(state)) or 0.0)
 
     def tell(state: tenacity.RetryCallState) -> None:
@@ -42,7 +45,7 @@ def _error_of(state: tenacity.RetryCallState) -> BaseException:
 
 
 def limit_silence() -> None:
-    """huggingface_hub lists files without any time limit, so that a stalled connection would hang for good."""
+    """Give each request a time limit: huggingface_hub lists files without one, so a stall would last for ever."""
     from huggingface_hub.utils import get_session
 
     hooks = get_session().event_hooks["request"]
