@@ -8,7 +8,8 @@ import sys
 import pytest
 from running import QUIET, arguments
 
-from bosrow.train.progress import TrainingProgress, duration
+from bosrow.report.progress import duration
+from bosrow.train.progress import TrainingProgress
 
 
 @pytest.mark.parametrize(("peak", "shown"), [(2e12, "MFU 25.0%"), (None, None)])
