@@ -227,7 +227,7 @@ def _run(run: TrainedRun, arm: Arm, members: tuple[TrainedRun, ...], metrics: li
         path=str(run.path),
         name=run.name,
         arm=arm.label,
-        group=run.group,
+        group=run.arm.group,
         seed=run.seed,
         step=run.last_step,
         tokens=run.last_step * run.tokens_per_step,

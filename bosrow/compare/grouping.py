@@ -56,8 +56,8 @@ def arms_of(runs: list[TrainedRun]) -> list[Arm]:
 
 def _arm(members: list[TrainedRun]) -> Arm:
     first = members[0]
-    for name, label in (("arm", "letter"), ("arm_name", "name")):
-        said = {getattr(run, name) for run in members} - {None}
+    for label in ("letter", "name"):
+        said = {getattr(run.arm, label) for run in members} - {None}
         if len(said) > 1:
             raise UserError(
                 f"runs on one data set ({first.fingerprint[:8]}) give its arm the {label}s {', '.join(sorted(said))} "
@@ -71,10 +71,10 @@ def _arm(members: list[TrainedRun]) -> Arm:
                 f"{' and '.join(same)} are seed {seed} on the same data: one run twice, which says nothing about the "
                 "deviation between seeds; leave one of them out"
             )
-    letter = next((run.arm for run in members if run.arm), None)
-    name = next((run.arm_name for run in members if run.arm_name), None) or first.policy
-    main = tuple(run for run in members if run.group == "main")
-    noise = tuple(run for run in members if run.group != "main")
+    letter = next((run.arm.letter for run in members if run.arm.letter), None)
+    name = next((run.arm.name for run in members if run.arm.name), None) or first.policy
+    main = tuple(run for run in members if run.arm.group == "main")
+    noise = tuple(run for run in members if run.arm.group != "main")
     return Arm(letter, name, first.fingerprint, first.policy, main, noise)
 
 

@@ -27,24 +27,71 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from bosrow.errors import UserError
 from bosrow.files import read_untrusted
-from bosrow.strict_json import parse_json
+from bosrow.strict_json import Count, Invalid, Kind, parse_json, typed
 
 Floats = npt.NDArray[np.float64]
 JsonObject = dict[str, Any]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
 
-EVALUATION = "evaluation"
-ARM = "arm.json"
 PRIMARY = "bits_per_byte"  # the metric that the verdict is about
-GROUPS = ("main", "noise_floor")
 LARGEST = 1e60  # squares and fourth powers of numbers below it are finite
 MAX_LINE_CHARACTERS = 1 << 22  # of a jsonl file; a line with the losses of 100,000 positions has 2 million
+
+
+# What is read by name of config.json, arm.json and evaluation/summary.json. Other fields may be there.
+
+
+class DataSetFields(msgspec.Struct):
+    data_dir: str
+
+
+class DataFields(msgspec.Struct):
+    fingerprint: str
+    policy: str
+    data_sets: list[DataSetFields] = []  # several of a mixture; the first runs do not list them
+
+
+class OptionFields(msgspec.Struct):
+    seed: int
+    max_train_steps: Count
+    seq_len: Count
+    data_dir: str | list[str] = []
+
+
+class BatchFields(msgspec.Struct):
+    tokens_per_step: Count
+    world_size: int | None = None
+
+
+class ConfigFields(msgspec.Struct):
+    options: OptionFields
+    model: JsonObject
+    batch: BatchFields
+    data: DataFields
+
+
+class ArmFields(msgspec.Struct, frozen=True):
+    letter: Label | None = msgspec.field(default=None, name="arm")
+    name: Label | None = None
+    group: Literal["main", "noise_floor"] = "main"
+
+
+class EvaluatedFields(msgspec.Struct):
+    results: list[JsonObject]
+    name: str = ""  # where several were evaluated, that of the folder of its items
+    step: int | None = None
+
+
+class SummaryFields(msgspec.Struct):
+    checkpoints: list[EvaluatedFields]
 
 
 @dataclass(frozen=True)
@@ -67,9 +114,7 @@ class TrainedRun:
     fingerprint: str
     policy: str
     data_dirs: tuple[str, ...]
-    arm: str | None
-    arm_name: str | None
-    group: str
+    arm: ArmFields
     options: JsonObject
     model: JsonObject
     machine: JsonObject
@@ -130,105 +175,56 @@ def read_run(path: Path) -> TrainedRun:
                 f"{path} is no run folder: it has no {name}; "
                 "'bosrow compare' takes folders of 'bosrow train' with at least one step"
             )
-    config = parse_json(read_untrusted(path / "config.json"), str(path / "config.json"))
-    get = _Getter(path / "config.json", config)
-    for name in ("seed", "max_train_steps", "seq_len"):
-        get("options", name, int)
+    content, config = _read(path / "config.json", ConfigFields, "it was not written by 'bosrow train'")
     steps, evaluated = _read_scalars(path / "scalars.jsonl")
     if not len(steps.step):
         raise UserError(f"{path / 'scalars.jsonl'} records no step; let the run take at least one")
-    arm = _read_arm(path / ARM)
-    evaluation = _read_evaluation(path / EVALUATION)
+    arm = ArmFields()
+    if (path / "arm.json").exists():
+        required = "arm and name are texts of 1 to 60 characters, group is main or noise_floor"
+        _, arm = _read(path / "arm.json", ArmFields, required)
+    latest, items_dir = _read_evaluation(path / "evaluation")
+    named = config.options.data_dir
+    data_dirs = [part.data_dir for part in config.data.data_sets] or ([named] if isinstance(named, str) else named)
     return TrainedRun(
         path=path,
-        seed=get("options", "seed", int),
-        fingerprint=get("data", "fingerprint", str),
-        policy=get("data", "policy", str),
-        data_dirs=_data_dirs(config),
-        arm=arm.get("arm"),
-        arm_name=arm.get("name"),
-        group=arm.get("group", GROUPS[0]),
-        options=get("options", None, dict),
-        model=get("model", None, dict),
-        machine={name: config.get(name) for name in ("device", "dtype", "versions")}
-        | {"world_size": get("batch", None, dict).get("world_size")},
-        tokens_per_step=get("batch", "tokens_per_step", int),
+        seed=config.options.seed,
+        fingerprint=config.data.fingerprint,
+        policy=config.data.policy,
+        data_dirs=tuple(data_dirs),
+        arm=arm,
+        options=content["options"],
+        model=config.model,
+        machine={name: content.get(name) for name in ("device", "dtype", "versions")}
+        | {"world_size": config.batch.world_size},
+        tokens_per_step=config.batch.tokens_per_step,
         steps=steps,
         evaluated=evaluated,
-        results=evaluation.results,
-        results_step=evaluation.step,
-        items_dir=evaluation.items_dir,
+        results=latest.results,
+        results_step=latest.step,
+        items_dir=items_dir,
     )
 
 
-def _data_dirs(config: JsonObject) -> tuple[str, ...]:
-    """The data directories as config.json names them: several for a mixture."""
-    parts = config["data"].get("data_sets")
-    if isinstance(parts, list):
-        return tuple(str(part.get("data_dir")) for part in parts if isinstance(part, dict))
-    named = config["options"].get("data_dir")
-    return (named,) if isinstance(named, str) else ()
+def _read(path: Path, kind: type[Kind], otherwise: str) -> tuple[JsonObject, Kind]:
+    """An untrusted JSON file, and its fields as `kind`. Raises UserError, which ends with `otherwise`."""
+    content = parse_json(read_untrusted(path), str(path))
+    try:
+        return content, typed(content, kind, path.stem)
+    except Invalid as error:
+        raise UserError(f"{path}: {error}; {otherwise}") from None
 
 
-class _Getter:
-    """Reads typed fields of an untrusted config.json; a failure names file and field."""
-
-    def __init__(self, path: Path, config: JsonObject) -> None:
-        self.path = path
-        self.config = config
-
-    def __call__(self, section: str, name: str | None, kind: type) -> Any:
-        value = self.config.get(section)
-        label = section
-        if name is not None:
-            value = value.get(name) if isinstance(value, dict) else None
-            label = f"{section}.{name}"
-        if type(value) is not kind:
-            raise UserError(f"{self.path} has no {label} of type {kind.__name__}; it was not written by 'bosrow train'")
-        return value
-
-
-def _read_arm(path: Path) -> JsonObject:
-    if not path.exists():
-        return {}
-    arm = parse_json(read_untrusted(path), str(path))
-    for name in ("arm", "name", "group"):
-        if name in arm and not (isinstance(arm[name], str) and 0 < len(arm[name]) <= 60):
-            raise UserError(f"{path}: {name} must be a text of 1 to 60 characters")
-    if arm.get("group", GROUPS[0]) not in GROUPS:
-        raise UserError(f"{path}: group is {arm['group']!r}; {' or '.join(GROUPS)} was required")
-    return arm
-
-
-class _Evaluation(NamedTuple):
-    """Results of the latest checkpoint in summary.json, its step, and where its items lie."""
-
-    results: list[JsonObject]
-    step: int | None
-    items_dir: Path | None
-
-
-def _read_evaluation(folder: Path) -> _Evaluation:
+def _read_evaluation(folder: Path) -> tuple[EvaluatedFields, Path | None]:
+    """The latest checkpoint in summary.json, and where the scores of its items lie."""
     path = folder / "summary.json"
-    if not path.exists():
-        return _Evaluation([], None, None)
-    checkpoints = parse_json(read_untrusted(path), str(path)).get("checkpoints")
-    if not isinstance(checkpoints, list) or not all(_is_checkpoint(one) for one in checkpoints):
-        raise UserError(f"{path} is no summary of 'bosrow eval'; evaluate the run again, or remove {folder}")
+    otherwise = f"it is no summary of 'bosrow eval'; evaluate the run again, or remove {folder}"
+    checkpoints = _read(path, SummaryFields, otherwise)[1].checkpoints if path.exists() else []
     if not checkpoints:
-        return _Evaluation([], None, None)
-    latest = max(checkpoints, key=lambda one: one.get("step") or 0)
-    name = str(latest.get("name"))
-    several = len(checkpoints) > 1
-    inside = folder / name if several and Path(name).name == name else folder
-    return _Evaluation(latest["results"], latest.get("step"), inside)
-
-
-def _is_checkpoint(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("results"), list):
-        return False
-    known_step = value.get("step") is None or type(value["step"]) is int
-    return known_step and all(isinstance(result, dict) for result in value["results"])
+        return EvaluatedFields([]), None
+    latest = max(checkpoints, key=lambda one: one.step or 0)
+    inside = len(checkpoints) > 1 and Path(latest.name).name == latest.name
+    return latest, folder / latest.name if inside else folder
 
 
 def _lines(path: Path) -> Iterator[JsonObject]:

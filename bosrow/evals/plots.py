@@ -1,11 +1,10 @@
 """Figures over training steps, each with its standard error as a band and, where there is one, chance as a line."""
 
-import io
 import math
 from pathlib import Path
 from typing import Any
 
-from bosrow.files import replace_file
+from bosrow.report.plot_file import plot_file
 
 Point = tuple[int, float, float]  # step, value, standard error
 Series = dict[str, list[Point]]  # by its label; a line without one has no place in the legend
@@ -17,14 +16,10 @@ def draw_over_steps(
     path: Path, title: str, ylabel: str, panels: dict[str, Series], *, chance: float | None = None
 ) -> None:
     """Draw `panels` (heading: lines), side by side on common axes, to the PNG file `path`, atomically."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure  # no pyplot: no global state, no display
-
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
-    size = (9, 5) if len(panels) == 1 else (3 * columns + 1.5, 2.2 * rows + 1)
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=size, dpi=130, layout="constrained")
+    inches = (9, 5) if len(panels) == 1 else (3 * columns + 1.5, 2.2 * rows + 1)
+    with plot_file(path, inches) as figure:
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
@@ -34,7 +29,7 @@ def draw_over_steps(
             axes.set_title(heading, fontsize=9)
             for number, (label, points) in enumerate(series.items()):
                 if points:
-                    _line(axes, points, label, mpl.colormaps["tab10"](number % 10))
+                    _line(axes, points, label, f"C{number % 10}")
             if chance is not None:
                 axes.axhline(chance, color="#777777", linewidth=1, linestyle="--", label="chance")
         figure.suptitle(f"{title} (bands: one standard error)", fontsize=10, x=0.01, ha="left")
@@ -45,12 +40,9 @@ def draw_over_steps(
             figure.legend(
                 entries.values(), entries, loc="outside upper right", ncols=len(entries), frameon=False, fontsize=9
             )
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-    replace_file(path, buffer.getvalue())
 
 
-def _line(axes: Any, points: list[Point], label: str, color: Any) -> None:
+def _line(axes: Any, points: list[Point], label: str, color: str) -> None:
     steps, values, errors = zip(*sorted(points), strict=True)
     axes.plot(steps, values, color=color, marker="o", markersize=3.5, linewidth=1.5, label=label or None)
     low = [value - error for value, error in zip(values, errors, strict=True)]

@@ -1,22 +1,17 @@
 """What a preparation shows while it runs.
 
-On a terminal that is one live line, elsewhere a line every `LINE_SECONDS`. Memory is measured once a line and not once
-a batch, since that takes long.
+Memory is measured once a line and not once a batch, since that takes long.
 """
 
-import sys
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import psutil
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from bosrow.prepare.pool import Inline, Pool
+from bosrow.report.progress import ProgressLine
 
-LIVE_SECONDS = 0.5
 LINE_SECONDS = 5.0
 
 
@@ -45,43 +40,22 @@ class Totals(NamedTuple):
     tokens_held: int
 
 
-class Progress:
-    """A context manager; `update()` is cheap and may be called for every batch."""
+class Progress(ProgressLine):
+    """Progress of a run that may go on from an earlier one."""
 
     def __init__(self, totals: Callable[[], Totals], pool: Pool | Inline) -> None:
+        super().__init__(Console(stderr=True), plain_seconds=LINE_SECONDS, transient=True)
         self.totals = totals
         self.pool = pool
-        self.console = Console(stderr=True)
-        self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
-        self.began = self.shown = time.monotonic()
         self.before = totals()
-
-    def __enter__(self) -> "Progress":
         if self.before.documents:
-            print(f"going on after {self.before.documents:,} documents", file=sys.stderr)
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
+            self.note(f"going on after {self.before.documents:,} documents")
 
     def update(self) -> None:
-        """Show a new line, if it is time for one."""
-        now = time.monotonic()
-        if now - self.shown < (LIVE_SECONDS if self.live else LINE_SECONDS):
+        """Show a new line, if it is time for one. It is cheap enough for every batch."""
+        if not self.is_due():
             return
-        self.shown = now
-        line = self._line(now - self.began)
-        if self.live:
-            self.live.update(Text(line), refresh=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def _line(self, seconds: float) -> str:
-        now, before = self.totals(), self.before
-        share = now.share - before.share
+        now, before, seconds = self.totals(), self.before, self.seconds
         parts = [
             f"{now.share:4.0%}",
             f"{now.documents:,} docs ({(now.documents - before.documents) / seconds:,.0f}/s)",
@@ -91,18 +65,12 @@ class Progress:
             f"queue {self.pool.waiting_units}",
             f"memory {memory_bytes() / 2**20:,.0f} MiB",
         ]
-        if share > 0:
-            parts.append(f"ETA {_clock(seconds * (1 - now.share) / share)}")
-        return " · ".join(parts)
+        if now.share > before.share:
+            parts.append(self.left(now.share - before.share, 1 - now.share))
+        self.show(" · ".join(parts))
 
 
 def _where_tokens_are(now: Totals) -> str:
     """The ledger so far, in shares of the tokens read."""
     parts = {"in rows": now.tokens_placed, "cropped": now.tokens_cropped, "held": now.tokens_held}
     return ", ".join(f"{tokens / max(1, now.tokens_read):.1%} {name}" for name, tokens in parts.items() if tokens)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"

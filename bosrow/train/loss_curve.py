@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bosrow.files import replace_file
+from bosrow.report.plot_file import plot_file
 
 BLUE, ORANGE, GREY = "#2f6fb0", "#d9662b", "#555555"
 
@@ -18,11 +18,6 @@ def smoothed(values: np.ndarray, span: int) -> np.ndarray:
 
 def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
     """Draw the records of scalars.jsonl to `path`, atomically. Steps whose loss was not finite are left out."""
-    import io
-
-    import matplotlib as mpl
-    from matplotlib.figure import Figure  # no pyplot: no global state, no display
-
     steps = [
         record for record in records if record["type"] == "scalars" and record["train_loss_opt_step_mean"] is not None
     ]
@@ -32,25 +27,15 @@ def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
     x = np.array([record["step"] for record in steps])
     loss = np.array([record["train_loss_opt_step_mean"] for record in steps])
     rate = np.array([record["lr_before_step"] for record in steps])
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9, 6), dpi=130, layout="constrained")
+    with plot_file(path, (9, 6)) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
         above.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.8, label="train")
         above.plot(x, smoothed(loss, max(5, len(loss) // 50)), color=BLUE, linewidth=1.8, label="train, smoothed")
         if validations:
-            above.plot(
-                [record["step"] for record in validations],
-                [record["val_loss"] for record in validations],
-                color=ORANGE, linewidth=1.5, marker="o", markersize=3.5, label="validation",
-            )  # fmt: skip
-            last = validations[-1]
-            above.annotate(
-                f"{last['val_loss']:.3f}",
-                (last["step"], last["val_loss"]),
-                (4, 6),
-                textcoords="offset points",
-                color=ORANGE,
-            )
+            at = [record["step"] for record in validations]
+            losses = [record["val_loss"] for record in validations]
+            above.plot(at, losses, color=ORANGE, linewidth=1.5, marker="o", markersize=3.5, label="validation")
+            above.annotate(f"{losses[-1]:.3f}", (at[-1], losses[-1]), (4, 6), textcoords="offset points", color=ORANGE)
         above.set_ylabel("loss (nats a token)")
         above.set_title(title, fontsize=10, color=GREY, loc="left", wrap=True)
         above.legend(frameon=False)
@@ -61,6 +46,3 @@ def draw_curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
         below.set_ylim(bottom=0)
         below.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         below.grid(alpha=0.25, linewidth=0.6)
-        image = io.BytesIO()
-        figure.savefig(image, format="png")
-    replace_file(path, image.getvalue())

@@ -309,9 +309,12 @@ def damage_evaluation(run):
         (lambda run: (run / "config.json").unlink(), "is no run folder: it has no config.json"),
         (lambda run: (run / "scalars.jsonl").unlink(), "is no run folder: it has no scalars.jsonl"),
         (lambda run: (run / "scalars.jsonl").write_text(""), "records no step"),
-        (damage_config, "has no options.seed of type int"),
+        (
+            damage_config,
+            "config.json: Expected int, got str - at config.options.seed; it was not written by 'bosrow train'",
+        ),
         (damage_scalars, "line 1, is not a JSON object"),
-        (damage_arm, "group is 'other'"),
+        (damage_arm, "arm.json: Invalid enum value 'other' - at arm.group; "),
         (damage_evaluation, "is no summary of 'bosrow eval'"),
     ],
 )

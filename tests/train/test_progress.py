@@ -7,7 +7,8 @@ import pytest
 from forked import Forked
 from running import QUIET, command
 
-from bosrow.train.progress import TrainingProgress, duration
+from bosrow.report.progress import duration
+from bosrow.train.progress import TrainingProgress
 
 
 @pytest.mark.parametrize(("peak", "shown"), [(2e12, "MFU 25.0%"), (None, None)])
