@@ -39,7 +39,7 @@ SUPPORT = Path(__file__).parents[1] / "support"
 FAULTY = SUPPORT / "faulty_rank.py"
 
 
-@pytest.mark.parametrize(("kills", "steps"), [(12, 30), pytest.param(50, 70, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("kills", "steps"), [(5, 20), pytest.param(50, 70, marks=pytest.mark.soak)])
 def test_killed_at_many_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(data_dir, tmp_path, kills, steps):
     flags = f"--max_train_steps {steps} --save_every 1 --eval_every 20 --exposure_every 1 --keep_checkpoints 2"
     train_here(data_dir, tmp_path / "whole", flags)
@@ -98,10 +98,10 @@ def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_
 @pytest.mark.parametrize(
     ("stops_before", "stopping_call", "stop_at", "dies_before", "call"),
     [
-        ("loop.optimizer_step", 4, 3, "loop.optimizer_step", 2),
         ("evaluations.validation_loss", 1, 4, "loop.optimizer_step", 2),
-        ("evaluations.validation_loss", 1, 4, "checkpoint.save_checkpoint", 1),
         ("evaluations.validation_loss", 2, 8, "checkpoint.save_checkpoint", 1),
+        pytest.param("loop.optimizer_step", 4, 3, "loop.optimizer_step", 2, marks=pytest.mark.soak),
+        pytest.param("evaluations.validation_loss", 1, 4, "checkpoint.save_checkpoint", 1, marks=pytest.mark.soak),
     ],
 )
 def test_evaluations_that_a_stop_left_out_are_made_up_for_once_even_if_the_run_then_dies(
