@@ -125,20 +125,27 @@ def test_of_two_ranks_one_asks_the_hub_and_both_score_what_it_answers(data, tmp_
     assert scored == [[40] * 3] * 2
 
 
-def test_a_stop_during_a_benchmark_records_nothing_of_it_and_a_resume_makes_up_for_all(data, tmp_path, monkeypatch):
+KINDS = ("val_loss", "hellaswag", "ewok", "bits_per_byte")  # in the order in which they are evaluated
+
+
+@pytest.mark.parametrize(
+    "kinds", [("ewok",), pytest.param(KINDS[1:], marks=pytest.mark.soak)], ids=["in one of them", "in each of them"]
+)
+def test_a_stop_during_a_benchmark_records_nothing_of_it_and_a_resume_makes_up_for_all(
+    data, tmp_path, monkeypatch, kinds
+):
     flags = (
         f"--hellaswag_data {data / 'hellaswag.jsonl'} --hellaswag_every 2 --ewok_data {data / 'ewok.jsonl'} "
         f"--ewok_every 2 --heldout {data / 'stream'} --heldout_every 2 --eval_every 2"
     )
     assert train(data, tmp_path / "whole", flags) == 0
-    kinds = ("val_loss", "hellaswag", "ewok", "bits_per_byte")
-    for number, kind in enumerate(kinds[1:], start=1):
+    for kind in kinds:
         run = tmp_path / kind
         with monkeypatch.context() as patch:
             stop_in(patch, kind)
             assert train(data, run, flags) == 75
         lines = lines_of(run / "scalars.jsonl")
-        assert [line["type"] for line in lines] == ["scalars", "scalars", *kinds[:number]]
+        assert [line["type"] for line in lines] == ["scalars", "scalars", *KINDS[: KINDS.index(kind)]]
         assert train(data, run, flags) == 0
         found, expected = (
             [without_times(line) for line in lines_of(folder / "scalars.jsonl")] for folder in (run, tmp_path / "whole")

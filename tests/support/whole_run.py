@@ -52,12 +52,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _processes_of_this_run() -> list[psutil.Process]:
-    """But for this one, and Python's tracker of shared resources, which ends with the process that it serves."""
+    """But for this one, and Python's own that end with it: the tracker of shared resources, the server that forks."""
     found = []
     for process in psutil.process_iter():
         try:
             ours = process.environ().get(VARIABLE) == os.environ[VARIABLE]
-            if ours and not any("resource_tracker" in word for word in process.cmdline()):
+            words = " ".join(process.cmdline())
+            serves = "resource_tracker" in words or ("forkserver" in words and process.ppid() == os.getpid())
+            if ours and not serves:
                 found.append(process)
         except psutil.Error:
             continue  # it has ended, or is another user's
