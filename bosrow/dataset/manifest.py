@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,12 +19,12 @@ from bosrow.errors import DataSetError
 from bosrow.files import MAX_JSON_BYTES, read_untrusted, replace_file
 from bosrow.packing.table import LOSSLESS, POLICIES
 from bosrow.strict_json import Count, Invalid, Sha256, parse_json, typed
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
+from bosrow.tokenizers.spec import KEPT_FILES, TOKENIZER_FILE
+from bosrow.tokenizers.token_ids import MAX_VOCABULARY, TokenDtype, token_dtype
 
 META = "meta.json"
 SCHEMA = 1
 SPLITS = ("train", "val")
-TOKEN_BYTES = 2  # uint16, little-endian
 SHARD_NAME = re.compile(r"(train|val)_\d{6}\.bin")
 PROVENANCE_NAME = re.compile(r"(documents_\d{6}|(train|val)_(\d{6}|tail))\.parquet")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can hold lone surrogates; files and terminals cannot
@@ -34,7 +34,7 @@ MAX_META_BYTES = 256 << 20  # some 600,000 shards, or 2 million source files
 
 
 class ShardInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One shard file: `rows` rows of `row_tokens` uint16 tokens, without a header."""
+    """One shard file: `rows` rows of `row_tokens` tokens, without a header."""
 
     name: str
     split: Annotated[str, Meta(pattern=r"\A(train|val)\Z")]
@@ -52,11 +52,30 @@ class ProvenanceInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     sha256: Sha256
 
 
-class TokenizerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The tokenizer that made the ids. `file_bytes` is the size of its tokenizer.json, if the data set has one."""
+class KeptFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the tokenizer, which the data set keeps."""
 
+    name: Annotated[str, Meta(pattern=r"\A(" + "|".join(map(re.escape, KEPT_FILES)) + r")\Z")]
+    bytes: Annotated[int, Meta(ge=1, le=MAX_JSON_BYTES)]
+    sha256: Sha256
+
+
+class TokenizerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokenizer that made the ids."""
+
+    name: str = TOKENIZER_FILE
     vocabulary_sha256: Sha256
-    file_bytes: Annotated[int, Meta(ge=1, le=MAX_JSON_BYTES)] | None = None
+    append_eos: bool = False
+    revision: str | None = None  # the commit of one from the Hub
+    files: tuple[KeptFile, ...] = ()
+    file_bytes: Annotated[int, Meta(ge=1, le=MAX_JSON_BYTES)] | None = None  # before version 0.2: of tokenizer.json
+
+    @property
+    def kept_files(self) -> tuple[KeptFile, ...]:
+        """The files that are kept; none for GPT-2's tokenizer, which is bosrow's own."""
+        if self.file_bytes is None:
+            return self.files
+        return (KeptFile(name=TOKENIZER_FILE, bytes=self.file_bytes, sha256=self.vocabulary_sha256),)
 
 
 class SourceFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +107,10 @@ class MetaFields(msgspec.Struct, frozen=True, kw_only=True):
 
     seq_len: Annotated[int, Meta(ge=1, le=1 << 24)]
     row_tokens: int
-    vocab_size: Annotated[int, Meta(ge=1, le=1 << 16)]
+    vocab_size: Annotated[int, Meta(ge=1, le=MAX_VOCABULARY)]
+    dtype: Literal["uint16", "uint32"]
     bos_token_id: Count
+    eos_token_id: Count | None = None  # none: BOS
     bosrow: OwnFields
 
 
@@ -101,6 +122,7 @@ class Manifest:
     row_tokens: int
     vocab_size: int
     bos_token_id: int
+    eos_token_id: int
     policy: str
     fingerprint: str
     shards: tuple[ShardInfo, ...]
@@ -108,6 +130,11 @@ class Manifest:
     tokenizer: TokenizerInfo
     ledger: dict[str, dict[str, Any]]
     meta: dict[str, Any]
+
+    @property
+    def dtype(self) -> TokenDtype:
+        """What a token is on disk: little-endian uint16 or uint32."""
+        return token_dtype(self.vocab_size)
 
     def shards_of(self, split: str) -> list[ShardInfo]:
         """The shards of one split, in order of their rows."""
@@ -134,11 +161,6 @@ class Manifest:
         if self.policy in LOSSLESS:
             kept += sum(ledger.tokens_tail for ledger in ledgers)
         return 1 - kept / max(1, read)
-
-    @property
-    def has_tokenizer_file(self) -> bool:
-        """Whether a tokenizer.json belongs to the data set; GPT-2's vocabulary is bosrow's own."""
-        return self.tokenizer.file_bytes is not None
 
     @property
     def origin(self) -> OriginFields:
@@ -220,8 +242,8 @@ def read_manifest(data_dir: str | Path) -> Manifest:
         _check_file(data_dir / shard.name, shard.bytes, path)
     for file in manifest.provenance:
         _check_file(data_dir / "provenance" / file.name, file.bytes, path)
-    if manifest.tokenizer.file_bytes is not None:
-        _check_file(data_dir / TOKENIZER_FILE, manifest.tokenizer.file_bytes, path)
+    for kept in manifest.tokenizer.kept_files:
+        _check_file(data_dir / kept.name, kept.bytes, path)
     return manifest
 
 
@@ -251,11 +273,17 @@ def _manifest(fields: MetaFields, meta: dict[str, Any]) -> Manifest:
         raise Invalid(f"row_tokens is {fields.row_tokens}, seq_len + 1 = {fields.seq_len + 1} was required")
     if fields.bos_token_id >= fields.vocab_size:
         raise Invalid(f"bos_token_id is {fields.bos_token_id}, less than vocab_size = {fields.vocab_size} was required")
+    eos_token_id = fields.bos_token_id if fields.eos_token_id is None else fields.eos_token_id
+    if eos_token_id >= fields.vocab_size:
+        raise Invalid(f"eos_token_id is {eos_token_id}, less than vocab_size = {fields.vocab_size} was required")
+    dtype = token_dtype(fields.vocab_size)
+    if fields.dtype != dtype.name:
+        raise Invalid(f"dtype is {fields.dtype}, a vocabulary of {fields.vocab_size:,} takes {dtype.name}")
     if own.policy not in POLICIES:
         raise Invalid(f"policy is {own.policy[:80]!r}, one of {', '.join(POLICIES)} was required")
     for shard in own.shards:
         _check_name(shard.name, SHARD_NAME)
-        size = shard.rows * fields.row_tokens * TOKEN_BYTES
+        size = shard.rows * fields.row_tokens * dtype.itemsize
         if not shard.name.startswith(shard.split):
             raise Invalid(f"shard {shard.name} is said to belong to split {shard.split!r}")
         if shard.bytes != size:
@@ -270,6 +298,7 @@ def _manifest(fields: MetaFields, meta: dict[str, Any]) -> Manifest:
         row_tokens=fields.row_tokens,
         vocab_size=fields.vocab_size,
         bos_token_id=fields.bos_token_id,
+        eos_token_id=eos_token_id,
         policy=own.policy,
         fingerprint=own.fingerprint,
         shards=tuple(own.shards),

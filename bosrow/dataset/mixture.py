@@ -29,8 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bosrow.dataset.order import Integers, RowOrder
-from bosrow.dataset.rows import Rows, TokenArray, open_rows
+from bosrow.dataset.rows import Rows, open_rows
 from bosrow.errors import OptionError
+from bosrow.tokenizers.token_ids import TokenArray
 
 LEAST_BLOCK, LARGEST_BLOCK = 256, 1 << 16  # positions
 WEIGHTED = re.compile(r"(.+):(\d+(?:\.\d*)?|\.\d+|\d+/[1-9]\d*)")
@@ -133,7 +134,7 @@ class MixedRows:
         index = np.asarray(index)
         if index.size and (index.min() < 0 or index.max() >= len(self)):
             raise IndexError(f"there are {len(self):,} rows; row {index.max():,} was asked for")
-        result = np.empty((len(index), self.row_tokens), dtype=np.uint16)
+        result = np.empty((len(index), self.row_tokens), self.parts[0].manifest.dtype)
         sets = np.searchsorted(self._firsts, index, side="right") - 1
         for number, part in enumerate(self.parts):
             chosen = sets == number

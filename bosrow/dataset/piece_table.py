@@ -10,13 +10,20 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from bosrow.dataset.manifest import SPLITS, Manifest, ShardInfo
-from bosrow.dataset.provenance_layout import PIECE, TAIL, PieceColumns, pieces_file, tail_file
+from bosrow.dataset.provenance_layout import (
+    PIECE_COLUMNS,
+    TAIL_COLUMNS,
+    PieceColumns,
+    piece_dtype,
+    pieces_file,
+    tail_file,
+)
 from bosrow.dataset.provenance_parquet import ProvenanceFiles, as_array
 from bosrow.errors import DataSetError, OptionError
 from bosrow.packing.policy import Piece
+from bosrow.tokenizers.token_ids import TokenArray
 
 
 class PlacedPiece(NamedTuple):
@@ -90,14 +97,15 @@ class PieceTable:
                 raise DataSetError(f"{name} has a piece outside the rows ({line}); the data set is damaged")
             yield pieces
 
-    def of_tail(self, split: str) -> tuple[PieceColumns, npt.NDArray[np.uint16]]:
+    def of_tail(self, split: str) -> tuple[PieceColumns, TokenArray]:
         """The tail: the pieces of a split's unfilled last row, without rows and columns, and all their tokens.
 
         Both are empty if no tail was stored.
         """
         name = tail_file(split)
-        columns: PieceColumns = {field.name: np.empty(0, PIECE[field.name]) for field in TAIL if field.name != "tokens"}
-        tokens = np.empty(0, np.uint16)
+        piece = piece_dtype(self._manifest.row_tokens)
+        columns: PieceColumns = {column: np.empty(0, piece[column]) for column in TAIL_COLUMNS}
+        tokens: TokenArray = np.empty(0, self._manifest.dtype)
         for table in self._files.open(name).tables() if name in self._files.names else ():
             lists = table["tokens"].combine_chunks()
             ends = np.from_dlpack(lists.offsets)
@@ -117,7 +125,7 @@ class PieceTable:
     def _placed(self, shard: ShardInfo, first: int, only: tuple[str, Collection[int]]) -> Iterator[PlacedPiece]:
         for pieces in self.of_shard(shard, only):
             for row, column, length, document, offset, added_bos in zip(
-                *(pieces[name].tolist() for name in PIECE.names or ()), strict=True
+                *(pieces[name].tolist() for name in PIECE_COLUMNS), strict=True
             ):
                 yield PlacedPiece(shard.split, first + row, column, Piece(document, offset, length, added_bos))
 

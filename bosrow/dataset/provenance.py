@@ -25,7 +25,7 @@ class Provenance:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.manifest: Manifest = read_manifest(data_dir)
-        self._files = ProvenanceFiles(data_dir, self.manifest.provenance)
+        self._files = ProvenanceFiles(data_dir, self.manifest)
         if not self._files.names:
             raise DataSetError(f"{data_dir} was prepared with --no_provenance; prepare it again without that flag")
         lacking = [shard.name for shard in self.manifest.shards if pieces_file(shard.name) not in self._files.names]

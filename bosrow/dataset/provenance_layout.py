@@ -13,21 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bosrow.tokenizers.token_ids import TokenDtype
+
 FOLDER = "provenance"
 DOCUMENTS_PER_FILE = 1_000_000
 
-# A line of each kind as a record of fixed size. A piece's `row` counts within its shard.
-PIECE = np.dtype(
-    [("row", "<u4"), ("column", "<u2"), ("length", "<u2"), ("document", "<u8"), ("offset", "<u4"), ("added_bos", "?")]
-)
+PIECE_COLUMNS = ("row", "column", "length", "document", "offset", "added_bos")
+TAIL_COLUMNS = ("document", "offset", "length", "added_bos")  # and, of another kind, `tokens`
+
+# A line about a document as a record of fixed size.
 DOCUMENT = np.dtype([("source_file", "<u4"), ("source_row", "<u8"), ("tokens", "<u4"), ("split", "i1")])
 SPLIT_CODES = {"train": 0, "val": 1, None: -1}  # None: with --val_shards rows have a split, documents do not
 
 # The same as columns of Parquet.
-PIECES = pa.schema([pa.field(name, pa.from_numpy_dtype(PIECE[name])) for name in PIECE.names or ()])
-TAIL = pa.schema([PIECES.field(name) for name in ("document", "offset", "length", "added_bos")]).append(
-    pa.field("tokens", pa.list_(pa.uint16()))
-)
 DOCUMENTS = pa.schema(
     [
         pa.field("document", pa.uint64()),
@@ -40,7 +38,28 @@ DOCUMENTS = pa.schema(
 MAY_BE_NULL = ("split", "id")
 
 PieceColumns = dict[str, npt.NDArray[Any]]
-"""Many pieces as arrays of equal length, by the names of PIECE."""
+"""Many pieces as arrays of equal length, by the names in PIECE_COLUMNS."""
+
+
+def piece_dtype(row_tokens: int) -> np.dtype[Any]:
+    """A piece as a record of fixed size; `row` counts within its shard.
+
+    Where rows have at most 65,535 tokens, `column` and `length` take 16 bits, else 32.
+    """
+    place = "<u2" if row_tokens < 1 << 16 else "<u4"
+    types = {"row": "<u4", "column": place, "length": place, "document": "<u8", "offset": "<u4", "added_bos": "?"}
+    return np.dtype([(name, types[name]) for name in PIECE_COLUMNS])
+
+
+def schema_of(name: str, row_tokens: int, token: TokenDtype) -> pa.Schema:
+    """The columns of the Parquet file `name`, of a data set of such rows and tokens."""
+    if name.startswith("documents_"):
+        return DOCUMENTS
+    piece = piece_dtype(row_tokens)
+    is_tail = name.endswith("_tail.parquet")
+    columns = TAIL_COLUMNS if is_tail else PIECE_COLUMNS
+    fields = [pa.field(column, pa.from_numpy_dtype(piece[column])) for column in columns]
+    return pa.schema(fields + [pa.field("tokens", pa.list_(pa.from_numpy_dtype(token)))] * is_tail)
 
 
 def pieces_file(shard: str) -> str:

@@ -8,7 +8,7 @@ longer than most look-ups.
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bosrow.dataset.manifest import ProvenanceInfo
-from bosrow.dataset.provenance_layout import DOCUMENTS, FOLDER, MAY_BE_NULL, PIECES, TAIL, PieceColumns
+from bosrow.dataset.manifest import Manifest
+from bosrow.dataset.provenance_layout import FOLDER, MAY_BE_NULL, PieceColumns, schema_of
 from bosrow.errors import DataSetError, MachineError
 
 
 class ProvenanceFiles:
     """The provenance files that meta.json names."""
 
-    def __init__(self, data_dir: Path, infos: Iterable[ProvenanceInfo]) -> None:
+    def __init__(self, data_dir: Path, manifest: Manifest) -> None:
         self.data_dir = data_dir
-        self._lines = {info.name: info.rows for info in infos}
+        self._manifest = manifest
+        self._lines = {info.name: info.rows for info in manifest.provenance}
 
     @property
     def names(self) -> Collection[str]:
@@ -43,13 +44,14 @@ class ProvenanceFiles:
         """Open a file. Raises DataSetError if meta.json does not name it, or if the file does not fit meta.json."""
         if name not in self._lines:
             raise DataSetError(f"{self.data_dir} lacks {FOLDER}/{name}; the data set is damaged")
-        return ProvenanceFile(self.data_dir / FOLDER / name, self._lines[name])
+        columns = schema_of(name, self._manifest.row_tokens, self._manifest.dtype)
+        return ProvenanceFile(self.data_dir / FOLDER / name, self._lines[name], columns)
 
 
 class ProvenanceFile:
-    """One provenance file. Raises DataSetError if it does not have `lines` lines, as meta.json says."""
+    """One provenance file. Raises DataSetError if it does not have `lines` lines, as meta.json says, of `columns`."""
 
-    def __init__(self, path: Path, lines: int) -> None:
+    def __init__(self, path: Path, lines: int, columns: pa.Schema) -> None:
         self.path = path
         with self._readable():
             # As bytes: pyarrow takes a str with a colon for a URI, and refuses a name that is not UTF-8.
@@ -57,6 +59,7 @@ class ProvenanceFile:
             found, self._schema = self._file.metadata.num_rows, self._file.schema_arrow
         if found != lines:
             raise DataSetError(f"{path} has {found:,} lines, but meta.json says {lines:,}; the data set is damaged")
+        self._required = columns.append(pa.field("id", pa.string())) if self.has_ids else columns
         self._check_types()
 
     def _check_types(self) -> None:
@@ -72,15 +75,9 @@ class ProvenanceFile:
                 raise DataSetError(f"{self.path}: {field.name} is {found}, {field.type} was required")
 
     @property
-    def _required(self) -> pa.Schema:
-        if self.path.name.startswith("documents_"):
-            return DOCUMENTS.append(pa.field("id", pa.string())) if self.has_ids else DOCUMENTS
-        return TAIL if self.path.name.endswith("_tail.parquet") else PIECES
-
-    @property
     def has_ids(self) -> bool:
         """Whether it is a documents file with ids (--id_field)."""
-        return "id" in self._schema.names
+        return self.path.name.startswith("documents_") and "id" in self._schema.names
 
     def tables(
         self, columns: list[str] | None = None, only: tuple[str, Collection[int]] | None = None

@@ -22,9 +22,11 @@ from bosrow.dataset.provenance_layout import (
     DOCUMENT,
     DOCUMENTS_PER_FILE,
     FOLDER,
-    PIECE,
+    PIECE_COLUMNS,
     SPLIT_CODES,
+    TAIL_COLUMNS,
     documents_file,
+    piece_dtype,
     pieces_file,
     tail_file,
 )
@@ -32,6 +34,7 @@ from bosrow.errors import MachineError
 from bosrow.files import AppendFile, check_size, replace_with, sha256_of
 from bosrow.packing.policy import Piece
 from bosrow.strict_json import Count, Invalid, Record
+from bosrow.tokenizers.token_ids import TokenArray, TokenDtype
 
 ROW_GROUP_LINES = 1 << 17
 FLUSH_RECORDS = 4096
@@ -77,10 +80,11 @@ class DocumentLogState(Record):
 
 
 class PieceLog:
-    """Records the pieces of one packer's rows, in a file for each shard."""
+    """Records the pieces of one packer's rows, of `row_tokens` tokens each, in a file for each shard."""
 
-    def __init__(self, out_dir: Path) -> None:
+    def __init__(self, out_dir: Path, row_tokens: int) -> None:
         self.folder = out_dir / FOLDER
+        self._piece = piece_dtype(row_tokens)
         self.closed: list[ProvenanceInfo] = []
         self.outdated: list[Path] = []  # record files to delete when the next state is written
         self._open: RecordFile | None = None
@@ -91,7 +95,7 @@ class PieceLog:
     def add(self, shard: str, row: int, pieces: list[Piece]) -> None:
         """Record the pieces of a row (counted within the shard)."""
         if self._open is None:
-            self._open = RecordFile(self._path(shard), PIECE)
+            self._open = RecordFile(self._path(shard), self._piece)
         self._rows.append(row)
         self._pieces_of_row.append(len(pieces))
         self._pieces += pieces
@@ -103,7 +107,7 @@ class PieceLog:
         if self._open is None or not self._pieces:
             return
         values = np.fromiter(chain.from_iterable(self._pieces), np.int64).reshape(-1, len(Piece._fields))
-        records = np.empty(len(values), PIECE)
+        records = np.empty(len(values), self._piece)
         for name, column in zip(Piece._fields, values.T, strict=True):
             records[name] = column
         first = np.cumsum([0, *self._pieces_of_row[:-1]])  # index of each row's first piece
@@ -120,20 +124,19 @@ class PieceLog:
         self._flush()
         assert self._open is not None
         path = self.folder / pieces_file(shard)
-        names = PIECE.names or ()
-        tables = (pa.table({name: as_column(chunk[name]) for name in names}) for chunk in self._open.chunks())
+        tables = (pa.table({name: as_column(chunk[name]) for name in PIECE_COLUMNS}) for chunk in self._open.chunks())
         self.closed.append(write_parquet(path, tables, PIECE_ENCODINGS))
         self._open.file.close()
         self.outdated.append(self._open.file.path)
         self._open = None
 
-    def write_tail(self, split: str, pieces: list[Piece], tokens: list[npt.NDArray[np.uint16]]) -> None:
-        """Store the pieces and tokens of the unfilled last row, which is in no shard."""
-        columns = np.array(pieces, np.dtype([(name, PIECE[name]) for name in Piece._fields]))
+    def write_tail(self, split: str, pieces: list[Piece], tokens: list[TokenArray], dtype: TokenDtype) -> None:
+        """Store the pieces of the unfilled last row, which is in no shard, and its `tokens`, of `dtype`."""
+        columns = np.array(pieces, np.dtype([(name, self._piece[name]) for name in Piece._fields]))
         ends = np.cumsum([0, *map(len, tokens)], dtype=np.int32)
-        flat = np.concatenate([*tokens, np.empty(0, np.uint16)])
+        flat = np.concatenate([*tokens, np.empty(0, dtype)])
         table = pa.table(
-            {name: as_column(columns[name]) for name in ("document", "offset", "length", "added_bos")}
+            {name: as_column(columns[name]) for name in TAIL_COLUMNS}
             | {"tokens": pa.ListArray.from_arrays(as_column(ends), as_column(flat))}
         )
         self.closed.append(write_parquet(self.folder / tail_file(split), iter([table]), {}))
@@ -157,7 +160,7 @@ class PieceLog:
         """After `restore`: truncate the open file to its pieces."""
         if state.open:
             shard, records = state.open
-            self._open = RecordFile(self._path(shard), PIECE, records)
+            self._open = RecordFile(self._path(shard), self._piece, records)
 
     @property
     def files(self) -> set[str]:

@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bosrow.dataset.manifest import TOKEN_BYTES, Manifest, read_manifest
+from bosrow.dataset.manifest import Manifest, read_manifest
 from bosrow.errors import DataSetError, MachineError, OptionError
 from bosrow.open_files import Identity, OpenFile, identity_of, most_open, open_file
-
-TokenArray = NDArray[np.uint16]
+from bosrow.tokenizers.token_ids import TokenArray
 
 
 class Rows:
-    """One split of a data set as a sequence of rows of `row_tokens` uint16 tokens.
+    """One split of a data set as a sequence of rows of `row_tokens` tokens, uint16 or uint32.
 
     Rows are copies, in the order in which they were asked for.
 
@@ -66,7 +65,7 @@ class Rows:
 
     def _gather(self, index: NDArray[np.int64]) -> TokenArray:
         """The rows at `index`, in its order; read in the order of the files, which is faster on disks."""
-        result = np.empty((len(index), self.row_tokens), dtype="<u2")
+        result = np.empty((len(index), self.row_tokens), self.manifest.dtype)
         if (index[1:] >= index[:-1]).all():
             self._read(index, result)
             return result
@@ -83,7 +82,7 @@ class Rows:
         shards = np.searchsorted(self._first_rows, rows, side="right") - 1
         ends = (rows[1:] - rows[:-1] != 1) | (shards[1:] != shards[:-1])
         bounds = [0, *(np.flatnonzero(ends) + 1).tolist(), len(rows)] if len(rows) else []
-        offsets = (rows - self._first_rows[shards]) * (self.row_tokens * TOKEN_BYTES)
+        offsets = (rows - self._first_rows[shards]) * (self.row_tokens * into.itemsize)
         runs = list(
             zip(bounds[:-1], bounds[1:], shards[bounds[:-1]].tolist(), offsets[bounds[:-1]].tolist(), strict=True)
         )

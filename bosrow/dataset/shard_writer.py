@@ -1,4 +1,4 @@
-"""Writes rows into shards: raw little-endian uint16, `row_tokens` a row, no header.
+"""Writes rows into shards: raw little-endian uint16 or uint32, `row_tokens` a row, no header.
 
 Rows are collected in blocks, which are written at once. A closed shard is durable and its checksum known. After an
 interruption the writer goes on from a state: the open shard is truncated to the rows that the state counts.
@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from bosrow.dataset.manifest import SHARD_NAME, TOKEN_BYTES, ShardInfo
+from bosrow.dataset.manifest import SHARD_NAME, ShardInfo
 from bosrow.errors import OptionError
 from bosrow.files import AppendFile, check_size
 from bosrow.strict_json import Count, Invalid, Record
+from bosrow.tokenizers.token_ids import TokenArray, TokenDtype
 
 BLOCK_BYTES = 1 << 20
 
@@ -29,17 +29,26 @@ class ShardWriterState(Record):
 class ShardWriter:
     """The shards of one packer. `split_of(n)` says to which split the n-th shard belongs."""
 
-    def __init__(self, folder: Path, row_tokens: int, rows_per_shard: int, split_of: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        row_tokens: int,
+        rows_per_shard: int,
+        dtype: TokenDtype,
+        split_of: Callable[[int], str],
+    ) -> None:
         self.folder = folder
         self.row_tokens = row_tokens
+        self.dtype = dtype
+        self.row_bytes = row_tokens * dtype.itemsize
         self.rows_per_shard = rows_per_shard
         self.split_of = split_of
         self.closed: list[ShardInfo] = []
         self.rows = 0  # of the open shard
         self._file: AppendFile | None = None
-        rows = max(1, BLOCK_BYTES // (TOKEN_BYTES * row_tokens))
+        rows = max(1, BLOCK_BYTES // self.row_bytes)
         # One block is filled while the checksum of the other is computed.
-        self._block, self._other_block = np.empty((2, rows, row_tokens), "<u2")
+        self._block, self._other_block = np.empty((2, rows, row_tokens), dtype)
         self._waiting = 0  # rows of the block that are filled and not yet written
         self._name_next()
 
@@ -49,7 +58,7 @@ class ShardWriter:
         self.split = self.split_of(number)
         self.name = f"{self.split}_{number:06d}.bin"
 
-    def next_row(self) -> npt.NDArray[np.uint16]:
+    def next_row(self) -> TokenArray:
         """An array for the next row, shape (row_tokens,). The caller fills all of it, then calls `row_done`."""
         return self._block[self._waiting]
 
@@ -84,7 +93,7 @@ class ShardWriter:
         """Take over what `state` returned. Raises Invalid unless it has full shards and `rows` rows in each split."""
         found: Counter[str] = Counter()
         full = self.rows_per_shard
-        size = full * self.row_tokens * TOKEN_BYTES
+        size = full * self.row_bytes
         for shard in state.closed:
             if shard != ShardInfo(name=self.name, split=self.split, rows=full, bytes=size, sha256=shard.sha256):
                 raise Invalid(f"its entry for {self.name} is not that of a full shard")
@@ -100,7 +109,7 @@ class ShardWriter:
     def reopen(self) -> None:
         """After `restore`: truncate the open shard to its rows."""
         if self.rows:
-            self._file = AppendFile(self.folder / self.name, self.rows * self.row_tokens * TOKEN_BYTES)
+            self._file = AppendFile(self.folder / self.name, self.rows * self.row_bytes)
 
     @property
     def files(self) -> set[str]:

@@ -6,11 +6,9 @@ is replaced atomically, and deleted after meta.json is written.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from bosrow.errors import DataSetError
 from bosrow.files import check_regular, replace_file
@@ -24,16 +22,16 @@ SEAL_BYTES = 32
 
 
 class State(NamedTuple):
-    """The contents of a state file. `tokens` are those of all documents that the packers hold, shape (tokens,)."""
+    """The contents of a state file. `tokens` are those of all documents that the packers hold, of the run's dtype."""
 
     value: dict[str, Any]
-    tokens: npt.NDArray[np.uint16]
+    tokens: bytes
 
 
-def write_state(folder: Path, value: dict[str, Any], tokens: list[npt.NDArray[np.uint16]]) -> None:
+def write_state(folder: Path, value: dict[str, Any], tokens: Sequence[bytes | memoryview]) -> None:
     """Replace the state file, durably. Raises DataSetError if it would be too long for `read_state`."""
     head = json.dumps({"schema": STATE_SCHEMA} | value).encode() + b"\n"
-    body = b"".join(part.tobytes() for part in tokens)
+    body = b"".join(tokens)
     if len(head) > MAX_HEAD_BYTES or len(head) + len(body) + SEAL_BYTES > MAX_STATE_BYTES:
         raise DataSetError(
             f"{folder / STATE} would have {len(head):,} bytes of JSON and {len(body):,} of tokens; at most "
@@ -72,6 +70,6 @@ def read_state(folder: Path) -> State | None:
     tokens, seal = body[:-SEAL_BYTES], body[-SEAL_BYTES:]
     digest = hashlib.sha256(head)
     digest.update(tokens)
-    if digest.digest() != seal or len(tokens) % 2:
+    if digest.digest() != seal:
         raise DataSetError(f"{path} does not match its own checksum; it was damaged or edited, --fresh starts over")
-    return State(value, np.frombuffer(tokens, "<u2"))
+    return State(value, tokens)

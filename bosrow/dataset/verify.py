@@ -32,7 +32,6 @@ from bosrow.dataset.verify_provenance import provenance_damage
 from bosrow.errors import BosrowError, DataSetError
 from bosrow.open_files import mapped
 from bosrow.report.progress import progress_bar
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 
 BLOCK_BYTES = 8 << 20
 MOST_SHOWN = 20
@@ -80,10 +79,8 @@ def damage(data_dir: Path, manifest: Manifest, *, quick: bool = False, checksums
         def advance(size: int) -> None:
             progress.advance(task, size)
 
-        if manifest.has_tokenizer_file:
-            found += _changed(
-                data_dir / TOKENIZER_FILE, TOKENIZER_FILE, manifest.tokenizer.vocabulary_sha256, lambda _: None
-            )
+        for kept in manifest.tokenizer.kept_files:
+            found += _changed(data_dir / kept.name, kept.name, kept.sha256, lambda _: None)
         for shard in manifest.shards:
             if checksums:
                 found += _changed(data_dir / shard.name, shard.name, shard.sha256, advance)
@@ -160,8 +157,8 @@ def _shard_damage(
 ) -> list[str]:
     found: list[str] = []
     digest = hashlib.sha256()
-    rows = mapped(data_dir / shard.name).view("<u2").reshape(shard.rows, manifest.row_tokens)
-    step = max(1, BLOCK_BYTES // (2 * manifest.row_tokens))
+    rows = mapped(data_dir / shard.name).view(manifest.dtype).reshape(shard.rows, manifest.row_tokens)
+    step = max(1, BLOCK_BYTES // (rows.itemsize * manifest.row_tokens))
     for start in range(0, shard.rows, step):
         block = np.array(rows[start : start + step])
         hashed = hasher.submit(digest.update, block.data)  # releases the GIL, as numpy does below

@@ -18,6 +18,7 @@ from bosrow.dataset.provenance_layout import PieceColumns
 from bosrow.errors import DataSetError
 from bosrow.open_files import mapped
 from bosrow.packing.table import LOSSLESS
+from bosrow.tokenizers.token_ids import TokenArray
 
 
 def provenance_damage(data_dir: Path) -> list[str]:
@@ -60,7 +61,7 @@ class _Check:
         row_tokens = self.manifest.row_tokens
         shards = iter(self.manifest.shards_of(split))
         first_row, end, place = 0, 0, 0  # of the present shard: first row, end, next token
-        tokens: npt.NDArray[np.uint16] = np.empty(0, np.uint16)
+        tokens: TokenArray = np.empty(0, self.manifest.dtype)
         for pieces in self.provenance.pieces.of_split(split):
             if place == end:  # the pieces of the next shard begin
                 following = next(shards, None)
@@ -69,7 +70,7 @@ class _Check:
                 shard = following
                 first_row, place = first_row + end // row_tokens, 0
                 end = shard.rows * row_tokens
-                tokens = mapped(self.provenance.data_dir / shard.name).view("<u2")
+                tokens = mapped(self.provenance.data_dir / shard.name).view(self.manifest.dtype)
             if not len(pieces["row"]):
                 continue
             name = f"provenance of {shard.name}"

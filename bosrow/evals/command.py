@@ -129,7 +129,7 @@ def _results(
             found = bits_per_byte(
                 model,
                 material.held_out.for_model(tokenizer),
-                tokenizer.bos_token_id,
+                tokenizer.spec.bos_token_id,
                 stride=options.stride,
                 world=world,
                 batch_size=options.batch_size,

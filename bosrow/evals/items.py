@@ -222,7 +222,7 @@ def tokenize_items(items: list[Item], tokenizer: Tokenizer, *, bos: bool, contex
             for part in (context, continuation):
                 if part not in encoded:
                     encoded[part] = tokenizer.encode(part).tolist()
-            prefix = [tokenizer.bos_token_id] * bos + encoded[context]
+            prefix = [tokenizer.spec.bos_token_id] * bos + encoded[context]
             whole.append(ScoredSequence(prefix + encoded[continuation], len(prefix)))
         fitted = [fit(sequence, context_tokens) for sequence in whole]
         truncated += any(after is not before for after, before in zip(fitted, whole, strict=True))

@@ -210,7 +210,7 @@ class TrainingBenchmarks:
         scores = bits_per_byte(
             model,
             self.documents,
-            self.tokenizer.bos_token_id,
+            self.tokenizer.spec.bos_token_id,
             world=self._world,
             batch_size=self.options.hellaswag_batch_size,
             track=self._until_a_stop,

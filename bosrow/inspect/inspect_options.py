@@ -8,7 +8,8 @@ from bosrow.errors import OptionError
 from bosrow.flags import Help, option, same_as
 from bosrow.prepare.prepare_options import PrepareOptions
 
-SOURCE = ("dataset", "config", "revision", "data_files", "split", "text_field", "csv_quoting", "tokenizer")
+TOKENS = ("tokenizer", "bos_token", "eos_token", "append_eos")
+SOURCE = ("dataset", "config", "revision", "data_files", "split", "text_field", "csv_quoting", *TOKENS)
 PACKING = ("seq_len", "buffer_docs", "buffer_tokens", "workers")
 
 
@@ -35,6 +36,9 @@ class PoliciesOptions:
     text_field: str = same_as(PrepareOptions, "text_field")
     csv_quoting: Literal["quoted", "none"] | None = same_as(PrepareOptions, "csv_quoting")
     tokenizer: str = same_as(PrepareOptions, "tokenizer")
+    bos_token: str | None = same_as(PrepareOptions, "bos_token")
+    eos_token: str | None = same_as(PrepareOptions, "eos_token")
+    append_eos: bool = same_as(PrepareOptions, "append_eos")
     seq_len: int = same_as(PrepareOptions, "seq_len")
     buffer_docs: int = same_as(PrepareOptions, "buffer_docs")
     buffer_tokens: int = same_as(PrepareOptions, "buffer_tokens")

@@ -25,6 +25,7 @@ from bosrow.prepare.worker import Task
 from bosrow.report.numbers import percent
 from bosrow.report.progress import progress_bar
 from bosrow.sources.find import find_source
+from bosrow.sources.token_files import check_tokenizer
 from bosrow.sources.unit import BadRow, Position
 from bosrow.tokenizers.by_name import open_tokenizer
 
@@ -152,13 +153,12 @@ def read_lengths(options: PoliciesOptions) -> tuple[list[int], int]:
     """
     preparation = options.preparation("crop")
     source = find_source(preparation)
-    tokenizer = open_tokenizer(preparation.tokenizer)
+    tokenizer = open_tokenizer(preparation.tokenizer, preparation.asked_tokens)
+    check_tokenizer(source, tokenizer)
     task = Task(
         source=source,
-        tokenizer=tokenizer.location,
+        tokenizer=tokenizer.spec,
         engine=tokenizer.engine,
-        vocabulary_sha256=tokenizer.vocabulary_sha256,
-        bos_token_id=tokenizer.bos_token_id,
         kept_tokens=1,
         val_fraction=0.0,
         keeps_split=False,

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.document_table import DocumentInfo
 from bosrow.dataset.manifest import Manifest
@@ -21,8 +18,9 @@ from bosrow.dataset.piece_table import PlacedPiece
 from bosrow.dataset.provenance import Provenance
 from bosrow.dataset.rows import Rows
 from bosrow.errors import DataSetError
+from bosrow.tokenizers.token_ids import TokenArray
 
-Decode = Callable[[npt.NDArray[np.uint16]], str]
+Decode = Callable[[TokenArray], str]
 
 
 @dataclass(frozen=True, kw_only=True)

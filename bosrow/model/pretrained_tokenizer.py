@@ -12,10 +12,10 @@ from bosrow.errors import DataSetError, UserError
 from bosrow.files import read_untrusted
 from bosrow.model.gpt2 import ModelConfig
 from bosrow.strict_json import parse_json
-from bosrow.tokenizers.by_name import open_tokenizer
+from bosrow.tokenizers.by_name import open_spec, open_tokenizer
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, load_tokenizer
-from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
+from bosrow.tokenizers.spec import KEPT_FILES, TokenizerSpec, kind_of
+from bosrow.tokenizers.tokenizer import Tokenizer
 
 GPT2_VOCAB_SIZE = 50257
 
@@ -35,8 +35,10 @@ def tokenizer_of(folder: Path, config: ModelConfig, asked: str | None) -> Tokeni
     vocab_size = config.vocab_size
     if asked is not None:
         tokenizer = open_tokenizer(asked)
-    elif (folder / TOKENIZER_FILE).is_file():
-        tokenizer = HuggingFaceTokenizer((folder / TOKENIZER_FILE).resolve(), bos_token_id=_bos_token_id(folder))
+    elif files := _kept_files(folder):
+        bos = _bos_token_id(folder)
+        spec = TokenizerSpec(name=str(folder), kind=kind_of(files), bos_token_id=bos, eos_token_id=bos, files=files)
+        tokenizer = open_spec(spec, "reference")
     elif has_gpt2_words(config):
         tokenizer = load_tokenizer()
     else:
@@ -44,12 +46,17 @@ def tokenizer_of(folder: Path, config: ModelConfig, asked: str | None) -> Tokeni
             f"{folder} has no tokenizer.json and a vocabulary of {vocab_size:,}, GPT-2's has {GPT2_VOCAB_SIZE:,}; "
             "put its tokenizer.json there, or name one with --tokenizer"
         )
-    if max(tokenizer.vocab_size, tokenizer.bos_token_id + 1) > vocab_size:
+    if max(tokenizer.vocab_size, tokenizer.spec.bos_token_id + 1) > vocab_size:
         raise UserError(
             f"{folder} knows {vocab_size:,} tokens, but the tokenizer has {tokenizer.vocab_size:,}; "
             "it was trained with another vocabulary"
         )
     return tokenizer
+
+
+def _kept_files(folder: Path) -> tuple[tuple[str, bytes], ...]:
+    paths = [folder / name for name in KEPT_FILES]
+    return tuple((path.name, read_untrusted(path.resolve())) for path in paths if path.is_file())
 
 
 def _bos_token_id(folder: Path) -> int:

@@ -6,7 +6,6 @@ After an interruption or a kill the same command goes on from the last checkpoin
 from contextlib import ExitStack
 from pathlib import Path
 
-from bosrow.dataset.dataset_tokenizer import dataset_tokenizer
 from bosrow.dataset.manifest import META, read_manifest
 from bosrow.dataset.provenance_layout import FOLDER as PROVENANCE
 from bosrow.dataset.state_file import STATE, State, read_state
@@ -19,13 +18,14 @@ from bosrow.prepare.out_folder import check_folder, check_not_inside, delete_all
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.prepare.resume import parse_state, resume, source_on_hub
 from bosrow.prepare.run import Run
+from bosrow.prepare.run_tokenizer import keep_tokenizer, run_tokenizer, say_tokenizer, with_engine
 from bosrow.prepare.same_run import check_same, upgraded_identity, with_recorded_split
 from bosrow.prepare.summary import print_summary
 from bosrow.signals import Stopped, caught_signals
 from bosrow.sources.find import find_source
 from bosrow.sources.source import Source
+from bosrow.sources.token_files import check_tokenizer
 from bosrow.strict_json import Invalid
-from bosrow.tokenizers.by_name import open_tokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 
@@ -37,12 +37,13 @@ def prepare(options: PrepareOptions) -> None:
         stop = stack.enter_context(caught_signals())
         try:
             with stop.at_once():
-                tokenizer = _tokenizer(options)
+                tokenizer = run_tokenizer(options)
                 begun = not options.fresh and ((folder / STATE).exists() or (folder / META).exists())
                 # A source on the Hub keeps the revision that it was begun with, so it is not looked up again.
                 source = None if begun and not options.data_files and options.dataset else find_source(options)
                 if source is not None:
                     check_not_inside(folder, source)
+                    check_tokenizer(source, tokenizer)
                 make_folder(folder)
                 hold = stack.enter_context(folder_lock(folder))
             if options.fresh:
@@ -59,6 +60,7 @@ def prepare(options: PrepareOptions) -> None:
                 run = _go_on(options, tokenizer, source, saved, hold)
             if run.document_log:
                 make_folder(folder / PROVENANCE)
+            say_tokenizer(run.tokenizer, run.source)
             run.read(stop)
         except Stopped:
             raise Interrupted(
@@ -85,8 +87,9 @@ def _begin(options: PrepareOptions, tokenizer: Tokenizer, source: Source, hold: 
     delete_all_but(options.out_dir, keep=set())
     check_space(options, source, tokenizer, 0.0)
     warn_of_val_shards(options, source, tokenizer)
-    run = Run(options, tokenizer, source, hold)
+    run = Run(options, with_engine(tokenizer, options.engine, source), source, hold)
     run.checkpoint()
+    keep_tokenizer(tokenizer.spec, options.out_dir)
     return run
 
 
@@ -94,14 +97,8 @@ def _go_on(options: PrepareOptions, tokenizer: Tokenizer, source: Source | None,
     """The run that `saved` records. The options say where the source is; for the Hub, the state says it."""
     state = parse_state(options, saved)
     options = with_recorded_split(options, state.identity)
-    run = Run(options, tokenizer, source or source_on_hub(options.out_dir, state, options), hold)
+    source = source or source_on_hub(options.out_dir, state, options)
+    run = Run(options, with_engine(tokenizer, options.engine, source), source, hold)
     resume(run, state, saved.tokens)
     check_space(options, run.source, tokenizer, run.share)
     return run
-
-
-def _tokenizer(options: PrepareOptions) -> Tokenizer:
-    """The tokenizer of the options; with --from, the one of that data set."""
-    if options.from_dir is None:
-        return open_tokenizer(options.tokenizer, engine=options.engine)
-    return dataset_tokenizer(options.from_dir, read_manifest(options.from_dir))

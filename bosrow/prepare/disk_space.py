@@ -7,7 +7,7 @@ estimate is made if the disk has more room than any text of that size could take
 import shutil
 import sys
 
-from bosrow.dataset.manifest import TOKEN_BYTES, read_manifest
+from bosrow.dataset.manifest import read_manifest
 from bosrow.errors import MachineError
 from bosrow.packing.table import LOSSLESS
 from bosrow.prepare.prepare_options import PrepareOptions
@@ -20,7 +20,7 @@ SAMPLE_BYTES = 1 << 20
 PROVENANCE = 1.05  # rows and provenance, as a multiple of rows: about 10 bytes a piece
 CROPPED = 0.5  # share of the tokens of web text that the crop policies keep at the usual row lengths
 HUB_TOKENS_PER_BYTE = 0.35  # of a compressed Parquet file of web text (fineweb-edu's sample-10BT)
-MOST_PER_BYTE = 40  # most bytes of rows per byte of the source: one-byte tokens, and text compressed twenty to one
+MOST_PER_BYTE = 20  # most tokens per byte of the source: one-byte tokens, and text compressed twenty to one
 MARGIN = 1.2  # warn if there is less room than this multiple of the estimate
 BYTES_PER_TOKEN = 16  # no text, compressed or not, takes more bytes of the source per token
 SURE = 4  # with less room than the estimate divided by this, it cannot fit
@@ -29,7 +29,7 @@ SURE = 4  # with less room than the estimate divided by this, it cannot fit
 def check_space(options: PrepareOptions, source: Source, tokenizer: Tokenizer, done: float) -> None:
     """Warn if the part of the source after `done` (a share) may not fit. Raises MachineError if it cannot."""
     free = shutil.disk_usage(options.out_dir).free
-    if free > MOST_PER_BYTE * source.size and source.format != "rows":
+    if free > MOST_PER_BYTE * tokenizer.dtype.itemsize * source.size and source.format != "rows":
         return
     needed = (1 - done) * estimated_bytes(options, source, tokenizer)
     if free >= MARGIN * needed:
@@ -67,7 +67,7 @@ def estimated_bytes(options: PrepareOptions, source: Source, tokenizer: Tokenize
     tokens, per_document = _tokens(source, tokenizer)
     if options.max_docs:
         tokens = min(tokens, options.max_docs * per_document) if per_document else 0.0
-    return tokens * TOKEN_BYTES * kept * (1.0 if options.no_provenance else PROVENANCE)
+    return tokens * tokenizer.dtype.itemsize * kept * (1.0 if options.no_provenance else PROVENANCE)
 
 
 def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
@@ -77,7 +77,7 @@ def _tokens(source: Source, tokenizer: Tokenizer) -> tuple[float, float]:
         placed = sum(ledger.tokens_placed for ledger in ledgers)
         return placed, placed / max(1, sum(ledger.documents_read for ledger in ledgers))
     if source.format == "tokens":
-        return source.size / TOKEN_BYTES, 0.0
+        return source.size / tokenizer.dtype.itemsize, 0.0
     if isinstance(source, HubSource):
         return source.size * HUB_TOKENS_PER_BYTE, 0.0
     text_bytes = documents = sampled_bytes = sampled_tokens = 0

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -12,7 +13,6 @@ from bosrow.dataset.manifest import SCHEMA, ProvenanceInfo, ShardInfo, as_entrie
 from bosrow.packing.table import POLICIES
 from bosrow.prepare.prepare_options import FREE, PrepareOptions
 from bosrow.sources.source import Source
-from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 
@@ -22,7 +22,14 @@ def identity(options: PrepareOptions, source: Source | None, tokenizer: Tokenize
     values["val_fraction"] = options.val_by_hash
     if source is not None:
         values["source"] = source.fingerprint
-    made_with = {"tokenizer": tokenizer.name, "vocabulary": tokenizer.vocabulary_sha256, "bos": tokenizer.bos_token_id}
+    spec = tokenizer.spec
+    made_with = {
+        "tokenizer": spec.name,
+        "tokenizer_revision": spec.revision,
+        "vocabulary": tokenizer.vocabulary_sha256,
+        "bos": spec.bos_token_id,
+        "appended_eos": spec.eos_token_id if spec.append_eos else None,
+    }
     return values | made_with | {"schema": SCHEMA}
 
 
@@ -45,6 +52,7 @@ def describe(
     written = rows * options.row_tokens
     cropped = sum(ledger.tokens_cropped for ledger in ledgers.values())
     read = sum(ledger.tokens_read for ledger in ledgers.values())
+    spec = tokenizer.spec
     return {
         "created_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "dataset": options.dataset,
@@ -52,20 +60,21 @@ def describe(
         "data_files": list(options.data_files) or None,
         "split": options.split,
         "text_field": options.text_field,
-        "tokenizer": tokenizer.name,
+        "tokenizer": spec.name,
         "use_fast": True,
         "vocab_size": tokenizer.vocab_size,
-        "dtype": "uint16",
+        "dtype": tokenizer.dtype.name,
         "format": "stream_rows" if options.policy == "stream" else "bos_row_packed_bestfit",
         "seq_len": options.seq_len,
         "row_tokens": options.row_tokens,
         "packing_algo": POLICIES[options.policy].algorithm,
         "batch_docs": options.batch_docs,
         "buffer_docs": options.buffer_docs,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "bos_is_eos": tokenizer.bos_token_id == tokenizer.eos_token_id,
-        "doc_format": f"[BOS] + {'gpt2_bpe' if tokenizer.name == 'gpt2' else 'tokenizer'}(text)",
+        "bos_token_id": spec.bos_token_id,
+        "eos_token_id": spec.eos_token_id,
+        "bos_is_eos": spec.bos_token_id == spec.eos_token_id,
+        "doc_format": f"[BOS] + {'gpt2_bpe' if spec.kind == 'gpt2' else 'tokenizer'}(text)"
+        + (" + [EOS]" if spec.append_eos else ""),
         "shard_rows": options.rows_per_shard,
         "shard_tokens": options.rows_per_shard * options.row_tokens,
         "val_shards": sum(shard.split == "val" for shard in shards),
@@ -92,11 +101,16 @@ def describe(
                 "empty_texts": empty_texts,
             },
             "tokenizer": {
-                "name": tokenizer.name,
+                "name": spec.name,
+                "revision": spec.revision,
+                "append_eos": spec.append_eos,
                 "engine": ", ".join(engines),
                 "engine_version": ", ".join(engines.values()),
                 "vocabulary_sha256": tokenizer.vocabulary_sha256,
-                "file_bytes": len(tokenizer.file_bytes) if isinstance(tokenizer, HuggingFaceTokenizer) else None,
+                "files": [
+                    {"name": name, "bytes": len(content), "sha256": sha256(content).hexdigest()}
+                    for name, content in spec.files
+                ],
             },
             "ledger": {split: msgspec.to_builtins(ledger.record()) for split, ledger in ledgers.items()},
             "shards": as_entries(shards),

@@ -15,11 +15,11 @@ from bosrow.errors import DataSetError
 from bosrow.files import sync_folder
 from bosrow.lock import LOCK, OWNER
 from bosrow.sources.source import Source
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
+from bosrow.tokenizers.spec import KEPT_FILES
 
 BAD_ROWS = "bad_rows.jsonl"
-OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", LOCK, OWNER, PROVENANCE, TOKENIZER_FILE}
-OUR_FILES |= {f"{TOKENIZER_FILE}.tmp"}
+OUR_FILES = {META, STATE, BAD_ROWS, f"{META}.tmp", f"{STATE}.tmp", LOCK, OWNER, PROVENANCE, *KEPT_FILES}
+OUR_FILES |= {f"{name}.tmp" for name in KEPT_FILES}
 UNFINISHED = (".pieces", ".documents", ".ids", ".parquet.tmp")  # endings of incomplete files in `provenance`
 
 
@@ -54,8 +54,9 @@ def check_not_inside(folder: Path, source: Source) -> None:
 
 def files_of(manifest: Manifest) -> set[str]:
     """The names of the files of a complete data set."""
-    shards, provenance = manifest.shards, manifest.provenance
-    return {META, BAD_ROWS, TOKENIZER_FILE} | {info.name for info in shards} | {info.name for info in provenance}
+    shards, provenance, kept = manifest.shards, manifest.provenance, manifest.tokenizer.kept_files
+    names = {info.name for info in shards} | {info.name for info in provenance} | {file.name for file in kept}
+    return {META, BAD_ROWS} | names
 
 
 def delete_all_but(folder: Path, keep: set[str]) -> None:

@@ -9,22 +9,20 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.provenance_writer import PieceLog, PieceLogState
 from bosrow.dataset.shard_writer import ShardWriter, ShardWriterState
 from bosrow.packing.policy import Piece, Policy, Row
 from bosrow.strict_json import Count, Invalid, Record, typed
-
-Tokens = npt.NDArray[np.uint16]
+from bosrow.tokenizers.token_ids import TokenArray
 
 
 @dataclass(slots=True)
 class HeldDocument:
     """A document that later rows need. If the policy crops, `tokens` may be shorter than `length`."""
 
-    tokens: Tokens
+    tokens: TokenArray
     length: int
     placed: int = 0
     pieces: int = 0
@@ -59,7 +57,7 @@ class Packer:
         self.bos = bos
         self.held: dict[int, HeldDocument] = {}
 
-    def add(self, document: int, tokens: Tokens, length: int) -> None:
+    def add(self, document: int, tokens: TokenArray, length: int) -> None:
         """Add a document of `length` tokens; `tokens` are those of them that the policy can place."""
         self.held[document] = HeldDocument(tokens, length)
         ledger = self.ledgers[self.home]
@@ -76,7 +74,7 @@ class Packer:
         ledger = self.ledgers[self.home]
         if self.pieces and not self.policy.lossy:
             tail = [self._tokens(piece) for piece in self.policy.unfilled]
-            self.pieces.write_tail(self.home, self.policy.unfilled, tail)
+            self.pieces.write_tail(self.home, self.policy.unfilled, tail, self.writer.dtype)
         stored = self.policy.lossy or self.pieces
         for held in self.held.values():
             rest = held.length - held.placed
@@ -99,10 +97,10 @@ class Packer:
             return 0, 0
         return sum(held.length - held.placed for held in self.held.values()), len(self.held)
 
-    def _tokens(self, piece: Piece) -> Tokens:
+    def _tokens(self, piece: Piece) -> TokenArray:
         """The tokens of a piece, its added BOS included."""
         tokens = self.held[piece.document].tokens[piece.offset : piece.offset + piece.length - piece.added_bos]
-        return np.concatenate(([np.uint16(self.bos)], tokens)) if piece.added_bos else tokens
+        return np.insert(tokens, 0, self.bos) if piece.added_bos else tokens
 
     def _write(self, row: Row) -> None:
         ledger = self.ledgers[self.writer.split]
@@ -156,7 +154,7 @@ class Packer:
         else:
             ledger.documents_split += 1
 
-    def state(self) -> tuple[PackerState, list[Tokens]]:
+    def state(self) -> tuple[PackerState, list[memoryview]]:
         """Make the rows durable. Returns what to record, and the tokens of the held documents."""
         state = PackerState(
             policy=msgspec.to_builtins(self.policy.state()),
@@ -167,9 +165,9 @@ class Packer:
             ],
             pieces=self.pieces.state(self.writer.name) if self.pieces else None,
         )
-        return state, [held.tokens for held in self.held.values()]
+        return state, [held.tokens.data for held in self.held.values()]
 
-    def restore(self, state: PackerState, tokens: Tokens) -> Tokens:
+    def restore(self, state: PackerState, tokens: TokenArray) -> TokenArray:
         """Take over what `state` returned. Returns the part of `tokens` that belongs to other packers.
 
         Files are not changed; `reopen` does that. Raises Invalid for a state that a packer with these options and

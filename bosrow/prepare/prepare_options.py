@@ -3,16 +3,18 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from bosrow.errors import OptionError
 from bosrow.flags import Help, at_least, did_you_mean, listed, option, require_finite
 from bosrow.packing.table import LOSSLESS, POLICIES
 from bosrow.sources.source_options import SourceOptions
+from bosrow.tokenizers.spec import Engine
+from bosrow.tokenizers.special_tokens import AskedTokens
 
 SHARD_TOKENS = 100_000_000  # the usual shard of llm.c's recipes; --shard_rows 0 means as many rows as this holds
 DEFAULT_VAL_FRACTION = 0.005
-MAX_SEQ_LEN = (1 << 16) - 2  # a piece's length, up to seq_len + 1, is stored as uint16
+MAX_SEQ_LEN = 1 << 20  # beyond any use; the sets of bits in which policies search grow with it
 
 
 def _cores() -> int:
@@ -32,9 +34,23 @@ class PrepareOptions(SourceOptions):
         ),
     )
 
-    tokenizer: str = option("gpt2", group="tokenizer", metavar="NAME", help="gpt2, or a tokenizer.json or its folder")
-    engine: Literal["tiktoken", "gigatoken"] = option(
-        "tiktoken", group="tokenizer", help="gigatoken gives the same ids, faster (extra 'fast')"
+    tokenizer: str = option(
+        "gpt2",
+        group="tokenizer",
+        metavar="NAME",
+        help="gpt2; a tokenizer.json or its folder; a .tiktoken file; cl100k_base or o200k_base; a model on the Hub",
+    )
+    bos_token: str | None = option(
+        None, group="tokenizer", metavar="TOKEN", help="what begins each document (default: what the tokenizer says)"
+    )
+    eos_token: str | None = option(
+        None, group="tokenizer", metavar="TOKEN", help="the tokenizer's end of text; none: it never ends a document"
+    )
+    append_eos: bool = option(
+        False, group="tokenizer", help="end each document with EOS (without it, only if the tokenizer itself does)"
+    )
+    engine: Engine = option(
+        "auto", group="tokenizer", help="what finds the ids, which stay the same: auto takes gigatoken if it is there"
     )
     out_dir: Path = option(group="output", metavar="DIR", help="folder for the shards and meta.json")
     seq_len: int = option(1024, group="packing", help="predictions per row of N+1 tokens")
@@ -70,8 +86,11 @@ class PrepareOptions(SourceOptions):
             question = f"; did you mean {near}?" if near else ""
             raise OptionError(f"--policy is {self.policy!r}; it must be {listed(POLICIES)}{question}")
         super().__post_init__()
-        if self.engine == "gigatoken" and (self.from_dir or self.tokenizer != "gpt2"):
-            raise OptionError("--engine gigatoken works only with --tokenizer gpt2, and not with --from; leave it out")
+        if self.from_dir and (self.bos_token or self.eos_token or self.append_eos):
+            raise OptionError(
+                "--from takes documents as they are, with the tokens around them; --bos_token, --eos_token and "
+                "--append_eos are for sources of text"
+            )
         at_least(self, seq_len=1, batch_docs=1, buffer_docs=1, buffer_tokens=1, shard_rows=0, workers=0)
         if self.seq_len > MAX_SEQ_LEN:
             raise OptionError(f"--seq_len is {self.seq_len}; at most {MAX_SEQ_LEN} is possible")
@@ -88,6 +107,11 @@ class PrepareOptions(SourceOptions):
                 f"--val_shards cannot be used with --policy {self.policy}: a document begun in the last val row "
                 "would continue in the first train row; use --val_fraction"
             )
+
+    @property
+    def asked_tokens(self) -> AskedTokens:
+        """The tokens around a document that are asked for."""
+        return AskedTokens(bos_token=self.bos_token, eos_token=self.eos_token, append_eos=self.append_eos or None)
 
     @property
     def row_tokens(self) -> int:
@@ -128,5 +152,5 @@ class PrepareOptions(SourceOptions):
 # compared.)
 FREE = (
     *("workers", "engine", "batch_docs", "checkpoint_seconds", "fresh", "out_dir", "on_bad_row"),
-    *("data_files", "from_dir", "tokenizer"),
+    *("data_files", "from_dir", "tokenizer", "bos_token", "eos_token", "append_eos"),
 )

@@ -5,9 +5,9 @@ is changed. Any other error is a defect of bosrow and is reported as one.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 
 from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.state_file import STATE, State
@@ -22,9 +22,8 @@ from bosrow.prepare.same_run import check_same, upgraded_identity, with_recorded
 from bosrow.sources.source import HubSource, upgraded_source
 from bosrow.sources.unit import Position
 from bosrow.strict_json import Invalid, typed
-
-if TYPE_CHECKING:
-    import numpy as np
+from bosrow.tokenizers.spec import KEPT_FILES
+from bosrow.tokenizers.token_ids import TokenArray
 
 
 def parse_state(options: PrepareOptions, saved: State) -> RunState:
@@ -62,8 +61,8 @@ def source_on_hub(folder: Path, state: RunState, options: PrepareOptions) -> Hub
     return source
 
 
-def resume(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
-    """Make the new `run` go on from `state`. `tokens` are those of the held documents, shape (tokens,).
+def resume(run: Run, state: RunState, tokens: bytes) -> None:
+    """Make the new `run` go on from `state`. `tokens` are those of the held documents.
 
     Raises DataSetError if the state is damaged, or has other options, another source or another tokenizer.
     """
@@ -82,7 +81,7 @@ def _damaged(folder: Path, error: Exception) -> DataSetError:
     return DataSetError(f"{folder / STATE} is damaged or was edited ({error}); --fresh starts over")
 
 
-def _take_over(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> None:
+def _take_over(run: Run, state: RunState, tokens: bytes) -> None:
     run.position, run.taken, run.share = Position(*state.position), state.taken, state.share
     run.documents, run.empty_texts = state.documents, state.empty_texts
     run.text_bytes, run.seconds = state.text_bytes, state.seconds
@@ -91,9 +90,13 @@ def _take_over(run: Run, state: RunState, tokens: "npt.NDArray[np.uint16]") -> N
     run.ledgers["val"].replace_by(Ledger.of(state.ledgers.val))
     if state.packers.keys() != run.packers.keys():
         raise Invalid(f"it has packers of {', '.join(state.packers)}, not of {', '.join(run.packers)}")
+    dtype = run.tokenizer.dtype
+    if len(tokens) % dtype.itemsize:
+        raise Invalid(f"its {len(tokens)} bytes of tokens are no whole number of {dtype.name}")
+    held: TokenArray = np.frombuffer(tokens, dtype)
     for split, packer in run.packers.items():
-        tokens = packer.restore(state.packers[split], tokens)
-    if len(tokens):
+        held = packer.restore(state.packers[split], held)
+    if len(held):
         raise Invalid("it holds tokens that belong to no document")
     if (run.document_log is None) != (state.document_log is None):
         raise Invalid("it has provenance and --no_provenance was given, or the other way round")
@@ -132,4 +135,4 @@ def _reopen(run: Run, state: RunState) -> None:
         run.document_log.reopen(state.document_log)
     shards = {name for packer in run.packers.values() for name in packer.writer.files}
     logged = {name for log in run.logs() for name in log.files}
-    delete_all_but(folder, shards | logged | ({BAD_ROWS} if run.bad_rows else set()) | {STATE})
+    delete_all_but(folder, shards | logged | ({BAD_ROWS} if run.bad_rows else set()) | {STATE, *KEPT_FILES})

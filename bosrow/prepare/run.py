@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from bosrow.dataset.ledger import Ledger
 from bosrow.dataset.manifest import SPLITS, read_manifest, write_manifest
@@ -22,7 +21,7 @@ from bosrow.dataset.provenance_writer import DocumentLog, PieceLog
 from bosrow.dataset.shard_writer import ShardWriter
 from bosrow.dataset.state_file import write_state
 from bosrow.errors import BadRowError, BosrowError, Interrupted, SourceError
-from bosrow.files import AppendFile, replace_file
+from bosrow.files import AppendFile
 from bosrow.lock import Hold
 from bosrow.packing.table import LOSSLESS, make_policy
 from bosrow.prepare.manifest_content import describe, identity
@@ -32,12 +31,12 @@ from bosrow.prepare.pool import open_pool
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.prepare.progress import Progress, Totals
 from bosrow.prepare.run_state import Ledgers, RunState
+from bosrow.prepare.run_tokenizer import keep_tokenizer
 from bosrow.prepare.worker import Batch, Task
 from bosrow.signals import Stop, Stopped
 from bosrow.sources.source import Source
 from bosrow.sources.unit import BadRow, Position, Unit
-from bosrow.tokenizers.hugging_face import HuggingFaceTokenizer
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE, Tokenizer
+from bosrow.tokenizers.tokenizer import Tokenizer
 
 END = object()
 
@@ -81,11 +80,12 @@ class Run:
                 options.out_dir,
                 options.row_tokens,
                 options.rows_per_shard,
+                self.tokenizer.dtype,
                 split_of=lambda shard: "val" if shard < val_shards else home,
             )
-            pieces = None if options.no_provenance else PieceLog(options.out_dir)
+            pieces = None if options.no_provenance else PieceLog(options.out_dir, options.row_tokens)
             ledgers = {home: self.ledgers[home]} if options.packer_per_split else self.ledgers
-            return Packer(policy, writer, pieces, ledgers, home, self.tokenizer.bos_token_id)
+            return Packer(policy, writer, pieces, ledgers, home, self.tokenizer.spec.bos_token_id)
 
         if options.packer_per_split:
             return {split: packer(split, 0) for split in SPLITS}
@@ -96,10 +96,8 @@ class Run:
         options = self.options
         task = Task(
             source=self.source,
-            tokenizer=self.tokenizer.location,
+            tokenizer=self.tokenizer.spec,
             engine=self.tokenizer.engine,
-            vocabulary_sha256=self.tokenizer.vocabulary_sha256,
-            bos_token_id=self.tokenizer.bos_token_id,
             kept_tokens=self._kept_tokens(),
             val_fraction=options.val_by_hash or 0.0,
             keeps_split=options.keeps_split,
@@ -168,7 +166,7 @@ class Run:
             self.position, self.taken = unit.next, 0
             self.share = unit.share
             return
-        by_hash = not self.options.val_by_shards
+        by_hash, dtype = not self.options.val_by_shards, self.tokenizer.dtype
         for document in batch.documents:
             if self._enough():
                 return
@@ -176,7 +174,8 @@ class Run:
                 self._drop(document)
             else:
                 split = "val" if document.in_val else "train"
-                self.packers[split].add(self.documents, np.frombuffer(document.tokens, np.uint16), document.length)
+                tokens = np.frombuffer(document.tokens, dtype)
+                self.packers[split].add(self.documents, tokens, document.length)
                 if self.document_log:
                     place = (document.file, document.row)
                     self.document_log.add(place, document.length, split if by_hash else None, document.id)
@@ -204,7 +203,7 @@ class Run:
         """Make everything so far durable and replace the state file."""
         self.hold.check()
         states: dict[str, PackerState] = {}
-        tokens: list[npt.NDArray[np.uint16]] = []
+        tokens: list[memoryview] = []
         self.check_ledgers()
         for split, packer in self.packers.items():
             states[split], held = packer.state()
@@ -271,8 +270,7 @@ class Run:
             seconds=self.seconds,
             engines=self.engines,
         )
-        if isinstance(self.tokenizer, HuggingFaceTokenizer):
-            replace_file(self.options.out_dir / TOKENIZER_FILE, self.tokenizer.file_bytes)
+        keep_tokenizer(self.tokenizer.spec, self.options.out_dir)
         write_manifest(self.options.out_dir, meta)
         delete_all_but(self.options.out_dir, files_of(read_manifest(self.options.out_dir)))
         return meta

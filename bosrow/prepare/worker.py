@@ -6,7 +6,6 @@ reach its workers. One process, the reader, runs `units_of` and sends the units;
 """
 
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -18,13 +17,14 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from bosrow.errors import BosrowError, DataSetError, MachineError, SourceError
+from bosrow.errors import BadRowError, BosrowError, DataSetError, MachineError
 from bosrow.sources.reading import documents_of, units_of
 from bosrow.sources.source import Source
 from bosrow.sources.unit import BadRow, Document, Position, Unit
-from bosrow.tokenizers.by_name import open_tokenizer
+from bosrow.tokenizers.by_name import open_spec
+from bosrow.tokenizers.spec import TokenizerSpec
+from bosrow.tokenizers.token_ids import TokenArray
 from bosrow.tokenizers.tokenizer import Tokenizer
 
 BATCH_BYTES = 1 << 18  # of tokens; below about half of this, sending messages takes noticeable time
@@ -37,10 +37,8 @@ class Task:
     """What is common to all units of a run. The packer uses the first `kept_tokens` tokens of a document (0: all)."""
 
     source: Source
-    tokenizer: str  # its location
+    tokenizer: TokenizerSpec
     engine: str
-    vocabulary_sha256: str
-    bos_token_id: int
     kept_tokens: int
     val_fraction: float
     keeps_split: bool
@@ -48,7 +46,7 @@ class Task:
 
 
 class TokenizedDocument(NamedTuple):
-    """A document for the packer. `tokens` is [BOS] + ids as uint16, cut to the task's `kept_tokens`."""
+    """A document for the packer. `tokens` is [BOS] + ids as rows hold them, cut to the task's `kept_tokens`."""
 
     file: int
     row: int
@@ -69,20 +67,20 @@ class Batch(NamedTuple):
     memory_bytes: int
 
 
-def is_val(ids: list[npt.NDArray[np.uint16]], fraction: float) -> bool:
-    """Whether a document belongs to val, by a keyed hash of its ids without BOS. Equal texts stay together."""
+def is_val(ids: list[TokenArray], fraction: float) -> bool:
+    """Whether a document belongs to val, by a keyed hash of its ids without BOS. Equal texts stay together.
+
+    The bytes of the ids as rows hold them, uint16 or uint32, are hashed.
+    """
     digest = blake2b(digest_size=8, key=VAL_HASH_KEY)
     for stretch in ids:
-        digest.update(stretch.astype("<u2", copy=False).data)
+        digest.update(stretch.data)
     return int.from_bytes(digest.digest(), "big") < fraction * 2.0**64
 
 
 @lru_cache(maxsize=1)
 def _tokenizer_of(task: Task) -> Tokenizer:
-    tokenizer = open_tokenizer(task.tokenizer, task.bos_token_id, task.engine)
-    if tokenizer.vocabulary_sha256 != task.vocabulary_sha256:
-        raise SourceError(f"{task.tokenizer} has changed since this preparation began; put the old file back")
-    return tokenizer
+    return open_spec(task.tokenizer, task.engine)
 
 
 def batches_of(task: Task, unit: Unit, skip: int) -> Iterator[Batch]:
@@ -114,13 +112,17 @@ def _tokenize(task: Task, tokenizer: Tokenizer, document: Document) -> Tokenized
         ids = text if isinstance(text, list) else [tokenizer.encode(text)]
     except UnicodeDecodeError as error:
         return BadRow(file, row, f"not UTF-8 ({error.reason} at byte {error.start} of a piece)")
+    except BadRowError as error:
+        return BadRow(file, row, f"not tokenized ({error})")
+    if task.tokenizer.append_eos and task.source.format != "rows":  # whose documents have it already
+        ids = [*ids, np.array([task.tokenizer.eos_token_id], tokenizer.dtype)]
     if not task.keeps_split:
         in_val = task.val_fraction > 0 and is_val(ids, task.val_fraction)
     kept = [stretch[: task.kept_tokens].data for stretch in ids] if task.kept_tokens else ids
-    tokens = b"".join((tokenizer.bos_token_id.to_bytes(2, sys.byteorder), *kept))
+    tokens = b"".join((task.tokenizer.bos_token_id.to_bytes(tokenizer.dtype.itemsize, "little"), *kept))
     if task.kept_tokens:
-        tokens = tokens[: 2 * task.kept_tokens]
-    text_bytes = 0 if ids is text else len(text)
+        tokens = tokens[: tokenizer.dtype.itemsize * task.kept_tokens]
+    text_bytes = 0 if isinstance(text, list) else len(text)
     return TokenizedDocument(file, row, text_bytes, tokens, 1 + sum(map(len, ids)), in_val, name)
 
 

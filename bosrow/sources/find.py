@@ -50,10 +50,10 @@ def find_source(options: SourceOptions) -> Source:
 
 
 def _hub(options: SourceOptions) -> HubSource:
-    from bosrow.sources.hub import repository
+    from bosrow.sources import hub_repository
 
     assert options.dataset is not None
-    found = repository.resolve(options.dataset, options.config, options.split, options.revision)
+    found = hub_repository.resolve(options.dataset, options.config, options.split, options.revision)
     return HubSource(
         format=cast(Format, FORMATS[found.format]),
         files=tuple(SourceFile(path=file.path, name=file.path, size=file.size, mark=file.etag) for file in found.files),

@@ -106,7 +106,7 @@ class HubSource(_Source, frozen=True, kw_only=True, eq=False, dict=True, tag="hu
     revision: str
 
     def open(self, file: SourceFile) -> BinaryIO:
-        from bosrow.sources.hub import ranges
+        from bosrow.hub import ranges
 
         return ranges.open_file(self.dataset, self.revision, file.path, file.size)
 

@@ -11,11 +11,12 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from bosrow.errors import SourceError
+from bosrow.errors import OptionError, SourceError
 from bosrow.open_files import mapped
 from bosrow.sources.source import Source
 from bosrow.sources.unit import Document, Position, Unit
-from bosrow.tokenizers.gpt2 import END_OF_TEXT
+from bosrow.tokenizers.gpt2 import END_OF_TEXT, VOCABULARY_SHA256
+from bosrow.tokenizers.tokenizer import Tokenizer
 
 # github.com/karpathy/llm.c, dev/data/data_common.py: a header of 256 int32; the first three are magic, version, tokens.
 LLMC_MAGIC, LLMC_VERSION, LLMC_HEADER_BYTES = 20240520, 1, 1024
@@ -31,6 +32,15 @@ SCAN_TOKENS = 1 << 20
 
 
 Tokens = npt.NDArray[np.uint16]
+
+
+def check_tokenizer(source: Source, tokenizer: Tokenizer) -> None:
+    """Raise OptionError where `source` is of token files, whose ids are GPT-2's, and the tokenizer is another."""
+    if source.format == "tokens" and tokenizer.vocabulary_sha256 != VOCABULARY_SHA256:
+        raise OptionError(
+            f"{source.files[0].name} is a token file, which holds ids of GPT-2, so --tokenizer {tokenizer.spec.name} "
+            "is not theirs; leave it out, or give the text by --data_files"
+        )
 
 
 def open_tokens(path: str, name: str) -> Tokens:

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import zstandard
 
@@ -24,6 +22,7 @@ from bosrow.errors import BadRowError, MachineError, SourceError, first_line
 from bosrow.sources.formats import is_text
 from bosrow.sources.source import UNREADABLE, LocalSource, Source, SourceFile
 from bosrow.strict_json import Count
+from bosrow.tokenizers.token_ids import TokenArray
 
 UNIT_BYTES = 16 << 20
 # What the libraries raise if the bytes of a file are wrong. No other error proves that.
@@ -71,7 +70,7 @@ class Document(NamedTuple):
 
     file: int
     row: int
-    text: bytes | memoryview | list[npt.NDArray[np.uint16]]
+    text: bytes | memoryview | list[TokenArray]
     id: str | None = None
     in_val: bool = False  # used if the source has splits of its own (--from)
 

@@ -9,6 +9,7 @@ and its ids is a few megabytes, unless a text goes on for megabytes within one w
 import hashlib
 import lzma
 from binascii import a2b_base64
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bosrow.errors import BosrowError
-from bosrow.tokenizers.gpt2_chunks import text_chunks
-from bosrow.tokenizers.tokenizer import utf8, version_of
+from bosrow.tokenizers.chunks import gpt2_cut
+from bosrow.tokenizers.spec import TokenizerSpec
+from bosrow.tokenizers.special_tokens import AskedTokens, Template, document_tokens
+from bosrow.tokenizers.token_ids import TokenArray, token_dtype
+from bosrow.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import tiktoken
@@ -45,19 +49,31 @@ def gpt2_ranks() -> dict[bytes, int]:
     return {a2b_base64(token): rank for rank, token in enumerate(tokens)}
 
 
-class Gpt2Tokenizer:
-    """GPT-2's tokenizer. `bos_token_id` is 50256, which no text can produce.
+GPT2 = TokenizerSpec(name="gpt2", kind="gpt2", bos_token_id=END_OF_TEXT, eos_token_id=END_OF_TEXT)
+
+
+def gpt2_spec(asked: AskedTokens) -> TokenizerSpec:
+    """GPT-2's tokenizer. Raises OptionError if a token is asked for that it does not have."""
+    ids = {"<|endoftext|>": END_OF_TEXT}
+    bos, eos, append = document_tokens("gpt2", asked, Template(), {}, ids, ids)
+    return replace(GPT2, bos_token_id=bos, eos_token_id=eos, append_eos=append)
+
+
+class Gpt2Tokenizer(Tokenizer):
+    """GPT-2's tokenizer. Its BOS is 50256, which no text can produce.
 
     >>> Gpt2Tokenizer().encode("Rows begin with BOS.").tolist()
     [49, 1666, 2221, 351, 347, 2640, 13]
     """
 
-    name = location = "gpt2"
     engine = "tiktoken"
     vocab_size = 50257
-    bos_token_id = END_OF_TEXT
-    eos_token_id = END_OF_TEXT
+    dtype = token_dtype(vocab_size)
     vocabulary_sha256 = VOCABULARY_SHA256
+
+    def __init__(self, spec: TokenizerSpec = GPT2) -> None:
+        self.spec = spec
+        self.safe_cut = gpt2_cut()
 
     @cached_property
     def _encoding(self) -> "tiktoken.Encoding":
@@ -72,22 +88,9 @@ class Gpt2Tokenizer:
             special_tokens={"<|endoftext|>": END_OF_TEXT},
         )
 
-    @property
-    def engine_version(self) -> str:
-        """The installed version of the library that does the work."""
-        return version_of(self.engine)
-
-    def encode(self, text: str | bytes | memoryview) -> npt.NDArray[np.uint16]:
-        """Ids of `text` (a str, or UTF-8), shape (tokens,), without BOS.
-
-        A lone surrogate, which JSON can bring into a str, becomes U+FFFD. Raises UnicodeDecodeError for bytes
-        that are not UTF-8.
-        """
-        ids = [self._encode_chunk(chunk) for chunk in text_chunks(utf8(text) if isinstance(text, str) else text)]
-        return ids[0] if len(ids) == 1 else np.concatenate(ids)
-
-    def _encode_chunk(self, chunk: memoryview) -> npt.NDArray[np.uint16]:
-        return self._encoding.encode_to_numpy(str(chunk, "utf-8"), disallowed_special=()).astype(np.uint16)
+    def encode_chunk(self, text: str) -> TokenArray:
+        """Ids of a text that is taken at once."""
+        return self._encoding.encode_to_numpy(text, disallowed_special=()).astype(self.dtype)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of `ids`; bytes that are not UTF-8 (a character cut in two) become U+FFFD."""

@@ -18,7 +18,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,9 +78,9 @@ def save_checkpoint(
     optimizer: torch.optim.AdamW,
     state: TrainingState,
     identity: dict[str, Any],
-    tokenizer_file: Path | None = None,
+    tokenizer_files: Iterable[Path] = (),
 ) -> Path:
-    """Write a checkpoint of `model` and `optimizer` to `run_dir`, with a copy of `tokenizer_file`.
+    """Write a checkpoint of `model` and `optimizer` to `run_dir`, with copies of `tokenizer_files`.
 
     A run must have the same `identity` to go on from it. Raises MachineError if the disk is full; then no part of the
     checkpoint is left.
@@ -93,8 +93,8 @@ def save_checkpoint(
         replace_file(unfinished / CONFIG, config_json(model.config))
         _save_tensors(unfinished / WEIGHTS, model.stored(lambda parameter: parameter.detach()))
         _save_tensors(unfinished / OPTIMIZER, _moments(model, optimizer))
-        if tokenizer_file is not None:
-            replace_file(unfinished / tokenizer_file.name, tokenizer_file.read_bytes())
+        for file in tokenizer_files:
+            replace_file(unfinished / file.name, file.read_bytes())
         files = {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path).hexdigest()}
             for path in sorted(unfinished.iterdir())

@@ -18,9 +18,10 @@ from bosrow.model.gpt2 import ModelConfig
 from bosrow.model.pretrained import CONFIG, WEIGHTS, read_config
 from bosrow.model.pretrained_tokenizer import GPT2_VOCAB_SIZE, has_gpt2_words
 from bosrow.strict_json import parse_json
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
+from bosrow.tokenizers.spec import RANKS_FILE, SETTINGS_FILE, TOKENIZER_FILE
+from bosrow.tokenizers.tiktoken_files import parsed
 from bosrow.train.checkpoint import NAME, newest_valid, read_state
-from bosrow.train.gpt2_tokenizer_files import gpt2_tokenizer_files
+from bosrow.train.exported_tokenizer import gpt2_tokenizer_files, tokenizer_json
 from bosrow.train.train_options import ExportOptions
 
 GENERATION_CONFIG = "generation_config.json"
@@ -74,9 +75,9 @@ def _generation_config(config: ModelConfig, words: int) -> bytes:
 
 def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) -> tuple[dict[str, bytes], int]:
     """The tokenizer's files by name, and how many ids it has: the one given, the checkpoint's, or GPT-2's."""
-    own = checkpoint / TOKENIZER_FILE  # in every checkpoint whose vocabulary is not GPT-2's
-    if asked is not None or own.is_file():
-        content = read_untrusted(asked or own)
+    own = checkpoint / TOKENIZER_FILE  # or one of tiktoken, in every checkpoint whose vocabulary is not GPT-2's
+    content = read_untrusted(asked or own) if asked is not None or own.is_file() else _of_tiktoken(checkpoint)
+    if content is not None:
         tokenizer = parse_json(content, str(asked or own))
         bos = _name_of(config.bos_token_id, tokenizer)
         settings = {
@@ -92,6 +93,15 @@ def _tokenizer_files(asked: Path | None, checkpoint: Path, config: ModelConfig) 
             "give the tokenizer.json that it was trained with as --tokenizer"
         )
     return gpt2_tokenizer_files(config.seq_len), GPT2_VOCAB_SIZE
+
+
+def _of_tiktoken(checkpoint: Path) -> bytes | None:
+    """The tokenizer.json of a checkpoint with a vocabulary of tiktoken."""
+    if not (checkpoint / RANKS_FILE).is_file():
+        return None
+    ranks, settings = (read_untrusted(checkpoint / name) for name in (RANKS_FILE, SETTINGS_FILE))
+    tokens, found = parsed(str(checkpoint), ranks, settings)
+    return tokenizer_json(tokens, found.special_tokens, found.pattern)
 
 
 def _words(tokenizer: dict[str, Any]) -> int:

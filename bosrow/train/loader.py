@@ -1,9 +1,9 @@
 """Batches of rows as tensors, for bosrow's trainer and for any other.
 
 Promise: rows come in the order of bosrow.dataset.order, resumable at any batch and the same for every world size. All
-ranks get the same number of batches. Each row is converted from uint16 to int64 once. Threads read the next batches
-while the model works; there are no worker processes that could outlive their parent or keep it from ending. Cost:
-memory for two batches, and a thread that sleeps most of the time.
+ranks get the same number of batches. Each row is converted to int64 once. Threads read the next batches while the model
+works; there are no worker processes that could outlive their parent or keep it from ending. Cost: memory for two
+batches, and a thread that sleeps most of the time.
 """
 
 import itertools

@@ -18,7 +18,6 @@ from bosrow.errors import Interrupted, MachineError
 from bosrow.lock import Hold
 from bosrow.model.gpt2 import GPT2
 from bosrow.signals import Stop, Stopped
-from bosrow.tokenizers.tokenizer import TOKENIZER_FILE
 from bosrow.train import checkpoint
 from bosrow.train.checkpoint import Kind, TrainingState
 from bosrow.train.device_prefetch import prefetched
@@ -197,14 +196,15 @@ class TrainingRun:
             return
         self.hold.check()
         folder = checkpoint.save_checkpoint(
-            self.folder.path, kind, self.model, self.optimizer, self.state, self.setup.identity, self._tokenizer_file()
+            self.folder.path, kind, self.model, self.optimizer, self.state, self.setup.identity, self._tokenizer_files()
         )
         checkpoint.prune(self.folder.path, self.options.keep_checkpoints)
         self.progress.note(f"step {self.state.step:,}  saved {folder}")
 
-    def _tokenizer_file(self) -> Path | None:
-        """The tokenizer file that a checkpoint carries with it; None for GPT-2's, which is part of bosrow."""
-        return self.setup.data.data_dir / TOKENIZER_FILE if self.setup.data.manifest.has_tokenizer_file else None
+    def _tokenizer_files(self) -> list[Path]:
+        """The files of the tokenizer, which a checkpoint carries with it; none for GPT-2's, which is part of bosrow."""
+        data = self.setup.data
+        return [data.data_dir / kept.name for kept in data.manifest.tokenizer.kept_files]
 
     def _interrupted(self) -> None:
         """Save the last completed step, if no checkpoint has it, and raise Interrupted.

@@ -21,7 +21,8 @@ NAMES = [
 FIELDS = {
     "seq_len": [0, -1, 1 << 70, "16", 16.0, None, True, [], 15],
     "row_tokens": [0, 16, -17, "17", {}],
-    "vocab_size": [0, -1, 1 << 17, "61", None],
+    "vocab_size": [0, -1, 1 << 17, (1 << 31) + 1, "61", None],
+    "dtype": ["uint32", "int16", "<u2", 2, None],
     "bos_token_id": [-1, 61, "0", 1e300],
 }
 SHARD = {

@@ -22,7 +22,9 @@ def test_a_checksum_that_comes_late_is_still_of_what_was_written(tmp_path, monke
     monkeypatch.setattr(shard_writer, "BLOCK_BYTES", 1 << 17)
     late = Late(1)
     monkeypatch.setattr(files, "_beside", lambda: late)
-    writer = ShardWriter(tmp_path, row_tokens=1025, rows_per_shard=700, split_of=lambda _: "train")
+    writer = ShardWriter(
+        tmp_path, row_tokens=1025, rows_per_shard=700, dtype=np.dtype("<u2"), split_of=lambda _: "train"
+    )
     for number, row in enumerate(np.random.default_rng(0).integers(50257, size=(700, 1025)), start=1):
         writer.next_row()[:] = row
         writer.row_done()

@@ -66,6 +66,7 @@ def test_with_and_without_bos_stand_side_by_side(workplace, capsys):
     assert lines_of(out / "bos_no" / "items_blimp.jsonl")[0]["tokens"][0] == more - 1
 
 
+@pytest.mark.usefixtures("rendered")
 def test_checkpoints_of_a_run_side_by_side_are_drawn_over_steps(workplace, capsys):
     for step in (10, 20):
         model_folder(workplace / "run" / f"ckpt_periodic_step{step:07d}", seed=step)
@@ -181,7 +182,7 @@ def test_a_text_cannot_forge_a_special_token(workplace):
     from bosrow.model.pretrained_tokenizer import tokenizer_of
 
     tokenizer = tokenizer_of(workplace / "model", read_config(workplace / "model"), None)
-    assert tokenizer.bos_token_id == 256
+    assert tokenizer.spec.bos_token_id == 256
     assert tokenizer.encode("a<|endoftext|>").tolist() == tokenizer.encode("a").tolist() + [
         token for letter in "<|endoftext|>" for token in tokenizer.encode(letter).tolist()
     ]

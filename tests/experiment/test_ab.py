@@ -137,7 +137,8 @@ def test_under_a_command_a_signal_ends_with_status_75_after_a_checkpoint_and_the
         time.sleep(0.001)
     process.terminate()
     assert process.wait() == 75
-    assert main(["ab", str(path)]) == 0
+    del content[""]["command"]
+    assert main(["ab", str(write_experiment(tmp_path / "without.toml", content))]) == 0
     assert results(tmp_path / "out")["A_seed1"] == results(finished)["A_seed1"]
 
 

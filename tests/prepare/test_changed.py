@@ -40,7 +40,8 @@ OTHER: dict[str, dict[str, Any]] = {
 # Another value for those that do not.
 FREE_VALUES: dict[str, Any] = {"workers": 1, "batch_docs": 3, "checkpoint_seconds": 7.0, "on_bad_row": "skip"}
 FREE_VALUES |= {"engine": "gigatoken"}
-COMPARED_ITSELF = {"data_files", "from_dir", "tokenizer", "fresh", "out_dir"}  # or, of the last two, not at all
+COMPARED_ITSELF = {"data_files", "from_dir", "fresh", "out_dir"}  # or, of the last two, not at all
+COMPARED_ITSELF |= {"tokenizer", "bos_token", "eos_token", "append_eos"}
 REFUSED_EARLIER = {"split", "csv_quoting"}  # by messages of their own: local files have one split, these are no CSV
 
 

@@ -87,27 +87,27 @@ def differences(found: dict[str, Any]) -> list[Any]:
 
 
 def some_points(*case: str) -> dict[str, int]:
-    """Every 19th operation, from a start of this case's own."""
-    return {"start": zlib.crc32(repr(case).encode()), "step": 19}
+    """Every 37th operation, from a start of this case's own."""
+    return {"start": zlib.crc32(repr(case).encode()), "step": 37}
 
 
 @pytest.mark.parametrize("case", SHORT, ids=" ".join)
 def test_a_run_that_ends_at_any_operation_goes_on_to_the_same_bytes(workplace, case):
     policy, val, source, fault = case
     found = sweep(workplace, source, policy, val, fault, some_points(*case))
-    assert len(found["findings"]) >= 5
+    assert len(found["findings"]) >= 2
     assert differences(found) == []
 
 
 def test_a_run_killed_again_and_again_goes_on_to_the_same_bytes(workplace):
     faults = [("kill", 20), ("power", 31), ("torn", 45), ("full", 60), ("kill", 3)]
-    points = {"start": 5, "step": 53}
+    points = {"start": 5, "step": 101}
     found = sweep(workplace, "jsonl", "keep", "fraction", "kill", points, resume_faults=faults)
     assert differences(found) == []
 
 
 def test_a_full_disk_is_told_with_the_file_and_the_bytes_that_had_no_room(workplace):
-    found = sweep(workplace, "jsonl", "crop", "shards", "full", {"start": 8, "step": 17})
+    found = sweep(workplace, "jsonl", "crop", "shards", "full", {"start": 8, "step": 37})
     complete = 0
     for one in found["findings"]:
         if one["status"] == 0:
@@ -205,22 +205,22 @@ def test_every_operation_is_survived_for_every_kind_of_source(workplace, policy,
     assert differences(found) == []
 
 
-SOME = {"start": 9, "step": 60}
-NOT_FORKED = [("Hub", "parquet", SOME), ("here", "csv", SOME)]
-NOT_FORKED += [
+SOME = {"start": 9, "step": 61}
+HUB_OR_DATASETS = [("Hub", "parquet", SOME), ("here", "csv", SOME)]
+HUB_OR_DATASETS += [
     pytest.param(*case, None, marks=pytest.mark.soak)
     for case in (("Hub", "parquet"), ("Hub", "jsonl.gz"), ("Hub", "csv"), ("here", "csv"))
 ]
 
 
-@pytest.mark.parametrize(("place", "kind", "points"), NOT_FORKED)
+@pytest.mark.parametrize(("place", "kind", "points"), HUB_OR_DATASETS)
 def test_operations_are_survived_where_the_hub_or_datasets_is_the_source(hub, workplace, place, kind, points):
     flags = write_source(workplace / "corpus", kind, documents(20, median_words=8))
     if place == "Hub":
         hub.add_folder("someone/corpus", workplace / "corpus")
         flags = ["--dataset", "someone/corpus", "--id_field", "id"]
     flags += ["--policy", "keep", "--val_fraction", "0.2"]
-    found = sweep_flags(workplace, flags, "kill", points, fresh_process=True)
+    found = sweep_flags(workplace, flags, "kill", points, imports=["datasets.load"])
     print(f"{len(found['findings'])} kill points, {kind}, {place}")
     assert len(found["findings"]) >= 2
     assert differences(found) == []

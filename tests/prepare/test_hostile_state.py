@@ -4,6 +4,7 @@ import json
 import os
 import random
 
+import numpy as np
 import pytest
 from corpora import prepared
 
@@ -142,6 +143,13 @@ def test_what_the_hostile_values_are_put_into_is_a_state_that_goes_on(stopped):
     assert main([*command, "--on_bad_row", "skip"]) == 0
 
 
+def test_a_state_that_ends_in_the_middle_of_a_token_is_refused(stopped, capsys):
+    out, _ = stopped
+    state = read_state(out)
+    write_state(out, state.value, [state.tokens, b"x"])
+    assert "85 bytes of tokens are no whole number of uint16" in refused(stopped, capsys)
+
+
 def test_each_of_200_flipped_bytes_of_a_state_is_found(stopped, capsys):
     out, _ = stopped
     data, chosen = (out / STATE).read_bytes(), random.Random(5)
@@ -179,7 +187,7 @@ def test_a_state_of_more_files_than_fit_64_mebibytes_is_read_back(tmp_path):
 
 
 def test_a_shard_for_which_there_is_no_name_is_refused(tmp_path):
-    writer = ShardWriter(tmp_path, 4, 1, split_of=lambda shard: "train")
+    writer = ShardWriter(tmp_path, 4, 1, np.dtype("<u2"), split_of=lambda shard: "train")
     writer.closed = [None] * 1_000_000
     writer._name_next()
     writer.next_row()[:] = 0

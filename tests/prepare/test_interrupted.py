@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -42,21 +44,22 @@ def corpus(tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def expected(corpus, tmp_path_factory) -> dict[str, dict[str, bytes]]:
-    """The bytes of undisturbed runs."""
-    found = {}
-    for policy in POLICIES:
+def expected(corpus, tmp_path_factory) -> Callable[[str], dict[str, bytes]]:
+    """The bytes of an undisturbed run of a policy."""
+
+    @cache
+    def of(policy: str) -> dict[str, bytes]:
         out_dir = tmp_path_factory.mktemp("undisturbed") / policy
         done = bosrow("prepare", *corpus, "--policy", policy, "--workers", "0", "--out_dir", out_dir)
         assert done.returncode == 0, done.stderr
-        found[policy] = contents(out_dir)
-    return found
+        return contents(out_dir)
+
+    return of
 
 
-@pytest.mark.parametrize("policy", ["crop", "keep"])
-def test_random_kills_change_nothing(corpus, expected, tmp_path, policy):
-    arguments = [*corpus, "--policy", policy, *TWO_WORKERS]
-    done = kill_randomly(arguments, tmp_path, kills=3, seed=3, seconds=2.0, expected=expected[policy])
+def test_random_kills_change_nothing(corpus, expected, tmp_path):
+    arguments = [*corpus, "--policy", "crop", *TWO_WORKERS]
+    done = kill_randomly(arguments, tmp_path, kills=3, seed=3, seconds=2.0, expected=expected("crop"))
     assert done["data sets"] >= 1
 
 
@@ -65,7 +68,7 @@ def test_random_kills_change_nothing(corpus, expected, tmp_path, policy):
 def test_fifty_random_kills_for_each_policy_change_nothing(corpus, expected, tmp_path, policy):
     arguments = [*corpus, "--policy", policy, *TWO_WORKERS]
     done = kill_randomly(
-        arguments, tmp_path, kills=50, seed=POLICIES.index(policy), seconds=2.0, expected=expected[policy]
+        arguments, tmp_path, kills=50, seed=POLICIES.index(policy), seconds=2.0, expected=expected(policy)
     )
     print(policy, dict(done))
     assert sum(done.values()) - done["data sets"] == 50
@@ -74,7 +77,7 @@ def test_fifty_random_kills_for_each_policy_change_nothing(corpus, expected, tmp
 @pytest.mark.parametrize(
     ("kind", "kills"),
     [
-        ("parquet", 2),
+        ("parquet", 1),
         *(pytest.param(kind, 25, marks=pytest.mark.soak) for kind in ("parquet", "jsonl.gz", "csv", "text")),
     ],
 )
@@ -100,7 +103,7 @@ def test_a_worker_that_dies_is_replaced_and_the_bytes_stay(corpus, expected, tmp
     assert new
     _, said = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, said
-    assert contents(tmp_path / "out") == expected["crop"]
+    assert contents(tmp_path / "out") == expected("crop")
 
 
 POISON = """
@@ -166,7 +169,7 @@ def test_a_signal_ends_a_run_that_waits_for_a_slow_unit_and_it_goes_on_to_the_sa
     assert survivors(workers) == []
     done = bosrow("prepare", *command)
     assert done.returncode == 0, done.stderr
-    assert contents(tmp_path / "out") == expected["crop"]
+    assert contents(tmp_path / "out") == expected("crop")
 
 
 def test_a_signal_ends_a_run_without_workers_that_waits_for_its_source(corpus, tmp_path):

@@ -15,10 +15,10 @@ import pytest
 from hub_corpora import FINEWEB, add_fineweb, jsonl, parquet
 from hub_server import TOKEN, Hub, Request
 
+from bosrow.hub.ranges import open_file
 from bosrow.prepare.prepare_options import PrepareOptions
 from bosrow.sources.find import find_source
-from bosrow.sources.hub.ranges import open_file
-from bosrow.sources.hub.repository import resolve
+from bosrow.sources.hub_repository import resolve
 from bosrow.sources.reading import documents_of, units_of
 from bosrow.sources.unit import Position
 
@@ -176,7 +176,7 @@ def test_the_token_goes_to_the_hub_and_not_to_the_storage(hub: Hub, monkeypatch)
 def in_a_process_with(environment: dict[str, str]) -> str:
     """The message of resolve in a process of its own: huggingface_hub reads its settings when it is imported."""
     code = (
-        "from bosrow.sources.hub.repository import resolve\nfrom bosrow.errors import SourceError\n"
+        "from bosrow.sources.hub_repository import resolve\nfrom bosrow.errors import SourceError\n"
         "try:\n    resolve('someone/any')\nexcept SourceError as error:\n    print(error)\n"
     )
     done = subprocess.run(
@@ -203,7 +203,7 @@ def test_no_network_points_to_local_files():
 
 def test_importing_the_module_imports_neither_client():
     code = (
-        "import sys, bosrow.sources.hub.repository; print('datasets' in sys.modules, 'huggingface_hub' in sys.modules)"
+        "import sys, bosrow.sources.hub_repository; print('datasets' in sys.modules, 'huggingface_hub' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["False", "False"]

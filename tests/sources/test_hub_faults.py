@@ -7,9 +7,9 @@ from hub_corpora import FINEWEB, add_fineweb, refused
 from hub_server import Fault, Hub
 
 from bosrow.errors import MachineError, SourceError
-from bosrow.sources.hub import retries as hub_module
-from bosrow.sources.hub.ranges import open_file
-from bosrow.sources.hub.repository import resolve
+from bosrow.hub import retries as hub_module
+from bosrow.hub.ranges import open_file
+from bosrow.sources.hub_repository import resolve
 
 
 @pytest.mark.parametrize("kind", ["info", "tree", "paths-info", "resolve"])

@@ -5,8 +5,8 @@ from hub_corpora import FINEWEB, README, add_fineweb, jsonl, parquet, refused
 from hub_server import TOKEN, Hub
 
 from bosrow.errors import MachineError
-from bosrow.sources.hub import errors
-from bosrow.sources.hub.repository import resolve
+from bosrow.hub import errors
+from bosrow.sources.hub_repository import resolve
 
 
 def test_no_such_data_set(hub: Hub):

@@ -16,7 +16,7 @@ from corpora import bosrow, contents, documents
 from hub_server import Fault, Hub, Request
 from huggingface_hub.utils import httpx
 
-from bosrow.sources.hub import errors
+from bosrow.hub import errors
 
 NAME = "someone/corpus"
 FILES = {
@@ -160,7 +160,7 @@ def test_when_it_is_given_up_the_state_is_kept_and_the_same_command_goes_on(hub:
     hub.fault = lambda request: (
         Fault(status=503) if request.path == SECOND and request.kind == "storage" and request.method == "GET" else None
     )
-    code = "import bosrow.sources.hub.retries as hub; hub.RETRY_WAITS_SECONDS = (0.01,) * 5"
+    code = "import bosrow.hub.retries as hub; hub.RETRY_WAITS_SECONDS = (0.01,) * 5"
     (tmp_path / "quick").mkdir()
     (tmp_path / "quick" / "sitecustomize.py").write_text(code)
     quick = os.environ | {"PYTHONPATH": str(tmp_path / "quick")}

@@ -115,6 +115,19 @@ def test_a_wrong_token_file_is_refused(tmp_path, capsys, data, message):
     assert not (tmp_path / "out" / "meta.json").exists()
 
 
+@pytest.mark.parametrize("verb", ["prepare", "policies"])
+def test_ids_of_gpt2_are_not_taken_for_those_of_another_tokenizer(tmp_path, capsys, verb):
+    pytest.importorskip("tokenizers")
+    from vocabularies import write_tokenizer
+
+    (tmp_path / "a.bin").write_bytes(llmc(BEFORE))
+    flags = ["--data_files", tmp_path / "a.bin", "--tokenizer", write_tokenizer(tmp_path / "own")]
+    out = ["--out_dir", tmp_path / "out"] if verb == "prepare" else []
+    assert main([verb, *map(str, [*flags, *out])]) == 2
+    assert "a.bin is a token file, which holds ids of GPT-2" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("text", ["a,b,c,d,e,f,g," * 9, "! ! ! ! ! ! ! !" * 9, "!!!!" * 99, "x"])
 def test_a_sound_file_of_16_bit_ids_is_never_taken_for_a_wider_one(tmp_path, text):
     tokens = [*load_tokenizer().encode(text).tolist(), END_OF_TEXT]

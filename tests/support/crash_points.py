@@ -3,9 +3,8 @@
     python crash_points.py < plan.json > findings.json
 
 The plan: `arguments` of `bosrow prepare`, `folder` to work in, `constants` of bosrow's modules to make smaller,
-`fault`, `points` (null: all of them), `resume_faults` (see below), `fresh_process` (where a library, like that which
-reads from the Hub, does not live through a fork: each child is started anew). For each point a child
-prepares anew until that operation on a file or folder, where the fault strikes:
+`fault`, `points` (null: all of them), `resume_faults` (see below), `imports` (modules to import here, once, instead of
+in each child). For each point a child prepares anew until that operation on a file or folder, where the fault strikes:
 
     kill    SIGKILL before the operation
     torn    SIGKILL in the middle of it, where it is a write (half of the bytes are there)
@@ -25,7 +24,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -182,14 +180,10 @@ def run(plan: dict[str, Any], fault: str = "", point: int = 0) -> tuple[int, str
     """Run the command in a child: its status (negative: the signal), what it said, its operations."""
     report = Path(plan["folder"] + ".report")
     report.unlink(missing_ok=True)
-    if plan.get("fresh_process"):
-        given = json.dumps(plan | {"child": [fault, point]})
-        status = subprocess.run([sys.executable, __file__], input=given, text=True).returncode
-    else:
-        pid = os.fork()
-        if pid == 0:
-            child(plan, fault, point)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    pid = os.fork()
+    if pid == 0:
+        child(plan, fault, point)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     said = Path(f"{report}.err").read_text()
     return status, said, json.loads(report.read_text()) if report.exists() else []
 
@@ -247,8 +241,8 @@ def main() -> None:
     for place, value in plan.get("constants", {}).items():
         module, name = place.rsplit(".", 1)
         setattr(importlib.import_module(module), name, value)
-    if "child" in plan:
-        child(plan, *plan["child"])
+    for name in plan.get("imports", []):
+        importlib.import_module(name)
     load_tokenizer().encode("")  # which reads the vocabulary, here, once, instead of in each child
     folder = fresh(plan)
     status, said, operations = run(plan)

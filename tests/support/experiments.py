@@ -19,6 +19,7 @@ TRAIN = {
     "eval_every": 6,
     "heldout_every": 6,
     "save_every": 2,
+    "sample_every": 0,
     "exposure_every": 0,
     "device": "cpu",
 }

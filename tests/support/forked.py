@@ -13,7 +13,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
+
+import pytest
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["forked_imports"])
@@ -38,6 +41,7 @@ class Forked:
         """
         self.output, self.errors = Path(output or new_file()), Path(errors or new_file())
         words = [str(argument) for argument in arguments]
+        _start_server()
         paths = (str(self.output), str(self.errors))
         self._process = _context.Process(target=_run, args=(words, dict(environment), os.path.abspath(folder), *paths))
         self._process.start()
@@ -89,6 +93,11 @@ class Forked:
             self.kill()
 
 
+def stop_server() -> None:
+    """End the server, where pytest itself has one; those of xdist's processes end with them."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
 def new_file() -> str:
     """An empty file for what a program says; it is removed with the tests' own folder."""
     descriptor, path = tempfile.mkstemp(dir=_said.name)
@@ -96,7 +105,16 @@ def new_file() -> str:
     return path
 
 
+def _start_server() -> None:
+    """Start it, if it is not running, with this process's path, which Python before 3.11.9 does not hand on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+
+
 def _run(arguments: list[str], environment: dict[str, str], folder: str, output: str, errors: str) -> None:
+    if "forked_imports" not in sys.modules:  # what the server cannot import it leaves out without a word
+        raise ModuleNotFoundError("the server has not imported forked_imports")
     os.setsid()
     os.chdir(folder)
     os.environ.clear()

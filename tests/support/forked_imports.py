@@ -3,6 +3,7 @@
 import datasets.load  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import torch
+import torch._dynamo  # which the first optimizer would import, and takes longest
 
 import bosrow.cli
 import bosrow.evals.command

@@ -11,7 +11,7 @@ import pytest
 from hub_server import TOKEN, Hub
 
 from bosrow.errors import SourceError
-from bosrow.sources.hub.repository import resolve
+from bosrow.sources.hub_repository import resolve
 
 FINEWEB = "HuggingFaceFW/fineweb-edu"
 README = """---

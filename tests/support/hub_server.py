@@ -25,11 +25,11 @@ TOKEN = "hf_loopbacktokenthatmustneverbeprinted"
 LARGE_FILES = (".parquet", ".gz", ".zst")
 PAGE_ENTRIES = 1000
 
-INFO = re.compile(r"/api/datasets/(?P<dataset>[^/]+/[^/]+)(/revision/(?P<revision>[^/]+))?")
+INFO = re.compile(r"/api/(?:datasets|models)/(?P<dataset>[^/]+/[^/]+)(/revision/(?P<revision>[^/]+))?")
 LISTING = re.compile(
-    r"/api/datasets/(?P<dataset>[^/]+/[^/]+)/(?P<kind>tree|paths-info)/(?P<revision>[^/]+)(/(?P<path>.*))?"
+    r"/api/(?:datasets|models)/(?P<dataset>[^/]+/[^/]+)/(?P<kind>tree|paths-info)/(?P<revision>[^/]+)(/(?P<path>.*))?"
 )
-RESOLVE = re.compile(r"/datasets/(?P<dataset>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+RESOLVE = re.compile(r"(?:/datasets)?/(?P<dataset>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 STORAGE = re.compile(r"/storage/(?P<sha256>[0-9a-f]{64})/(?P<path>.+)")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bosrow.dataset.manifest import ShardInfo, as_entries, write_manifest
+from bosrow.tokenizers.token_ids import token_dtype
 
 BOS = 0
 
@@ -18,7 +19,7 @@ def learnable_rows(rows: int, row_tokens: int, vocab_size: int, seed: int = 0) -
     tokens = 1 + (first[:, None] + stride[:, None] * columns) % (vocab_size - 1)
     tokens[:, 0] = BOS
     tokens[np.arange(rows), random.integers(1, row_tokens, rows)] = BOS
-    return tokens.astype("<u2")
+    return tokens.astype(token_dtype(vocab_size))
 
 
 def write_data_set(
@@ -48,5 +49,5 @@ def write_data_set(
     own = {"schema": 1, "policy": policy, "tokenizer": tokenizer, "ledger": ledger}
     own |= {"shards": as_entries(shards), "provenance": []}
     meta = {"seq_len": seq_len, "row_tokens": seq_len + 1, "vocab_size": vocab_size, "bos_token_id": BOS}
-    write_manifest(folder, meta | {"tokenizer": "synthetic", "bosrow": own})
+    write_manifest(folder, meta | {"tokenizer": "synthetic", "dtype": tokens.dtype.name, "bosrow": own})
     return folder

@@ -6,6 +6,7 @@ import torch
 from bosrow.distributed.world import World
 from bosrow.evals.scoring import TransformerModel, Tree
 from bosrow.model.gpt2 import GPT2, ModelConfig
+from bosrow.tokenizers.spec import TokenizerSpec
 
 TINY = ModelConfig(vocab_size=301, seq_len=32, n_embd=32, n_head=4, n_layer=3, bos_token_id=300)
 
@@ -34,7 +35,7 @@ class Bigram:
 class Characters:
     """One token a character; BOS is 0."""
 
-    bos_token_id = 0
+    spec = TokenizerSpec(name="characters", kind="gpt2", bos_token_id=0, eos_token_id=0)
     vocab_size = 128
 
     def encode(self, text: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A small tokenizer.json for tests. Imported after `pytest.importorskip("tokenizers")`."""
+"""Small files tokenizer.json for tests. Imported after `pytest.importorskip("tokenizers")`."""
 
 import json
 from pathlib import Path
@@ -26,3 +26,15 @@ def write_tokenizer(folder: Path, vocab_size: int = 400, special: tuple[str, ...
     if config:
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder / "tokenizer.json"
+
+
+def write_wide_tokenizer(folder: Path) -> Path:
+    """The same with other ids, most of them above 65,535, some below; BOS is the highest, 70,000."""
+    path = write_tokenizer(folder)
+    content = json.loads(path.read_bytes())
+    (bos,) = content["added_tokens"]
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = {token: 70_000 if token == BOS else 65_400 + id for token, id in vocabulary.items()}
+    bos["id"] = 70_000
+    path.write_text(json.dumps(content))
+    return path

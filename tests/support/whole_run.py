@@ -9,6 +9,7 @@ variable. Any that is still there at the end is named with the test that started
 
 import os
 import signal
+import sys
 import uuid
 
 import psutil
@@ -32,6 +33,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """After all fixtures, and all workers of xdist, have ended."""
     if hasattr(session.config, "workerinput"):
         return
+    if "forked" in sys.modules:
+        sys.modules["forked"].stop_server()
     for process in psutil.wait_procs(_processes_of_this_run(), timeout=PATIENCE_SECONDS)[1]:
         try:
             test = process.environ().get("PYTEST_CURRENT_TEST", "no test")
@@ -52,12 +55,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _processes_of_this_run() -> list[psutil.Process]:
-    """But for this one, and Python's tracker of shared resources, which ends with the process that it serves."""
+    """But for this one, and Python's own that end with it: the tracker of shared resources, the server that forks."""
     found = []
     for process in psutil.process_iter():
         try:
             ours = process.environ().get(VARIABLE) == os.environ[VARIABLE]
-            if ours and not any("resource_tracker" in word for word in process.cmdline()):
+            words = " ".join(process.cmdline())
+            serves = "resource_tracker" in words or ("forkserver" in words and process.ppid() == os.getpid())
+            if ours and not serves:
                 found.append(process)
         except psutil.Error:
             continue  # it has ended, or is another user's

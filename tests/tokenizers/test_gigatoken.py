@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from bosrow.errors import BosrowError
 from bosrow.tokenizers import gigatoken
-from bosrow.tokenizers.gigatoken import GigatokenGpt2Tokenizer
+from bosrow.tokenizers.by_name import open_spec
+from bosrow.tokenizers.gigatoken import GigatokenTokenizer
 from bosrow.tokenizers.gpt2 import load_tokenizer
 
 pytest.importorskip("gigatoken", reason="gigatoken is not installed (the extra `fast`)")
 
 TIKTOKEN = load_tokenizer()
-GIGATOKEN = GigatokenGpt2Tokenizer()
+GIGATOKEN = GigatokenTokenizer(TIKTOKEN)
 NASTY = st.text(
     st.sampled_from("ab'sdtlver019 .,!\n\t\r\x0b\x1c\x85\xa0\u1680\u2003\u2028\u202f\u205f\u3000é中。😀²Ⅷ\0<|>"),
     max_size=80,
@@ -65,33 +66,37 @@ def test_ids_that_differ_from_those_of_tiktoken_stop_the_run(monkeypatch):
         def encode(self, text: str) -> np.ndarray:
             return np.array([1, 2, 3], np.uint32)
 
-    tokenizer = GigatokenGpt2Tokenizer()
+    tokenizer = GigatokenTokenizer(TIKTOKEN)
     monkeypatch.setattr(tokenizer, "_gigatoken", Broken())
-    with pytest.raises(BosrowError, match="gives other ids than tiktoken, so none of its rows"):
+    with pytest.raises(BosrowError, match=r"other ids than tiktoken.* Only a sample .* --engine tiktoken --fresh"):
         tokenizer.encode("some text")
-    monkeypatch.setattr(gigatoken, "_load", Broken)
+    monkeypatch.setattr(gigatoken, "_load", lambda _: Broken())
     with pytest.raises(BosrowError, match="start over with --engine tiktoken --fresh"):
-        GigatokenGpt2Tokenizer()
+        GigatokenTokenizer(TIKTOKEN)
 
 
 def test_its_memory_is_renewed_and_the_ids_stay(monkeypatch):
     monkeypatch.setattr(gigatoken, "RENEWED_BYTES", 100)
-    tokenizer, loaded = GigatokenGpt2Tokenizer(), []
+    tokenizer, loaded = GigatokenTokenizer(TIKTOKEN), []
     load = gigatoken._load
-    monkeypatch.setattr(gigatoken, "_load", lambda: loaded.append(1) or load())
+    monkeypatch.setattr(gigatoken, "_load", lambda reference: loaded.append(1) or load(reference))
     for text in documents(20):
         assert np.array_equal(tokenizer.encode(text), TIKTOKEN.encode(text))
     assert len(loaded) > 5
 
 
-@pytest.mark.parametrize("flags", [["--from", "DATA"], ["--data_files", "x.txt", "--tokenizer", "some.json"]])
-def test_what_it_cannot_encode_is_refused(flags, tmp_path):
-    done = bosrow("prepare", *flags, "--engine", "gigatoken", "--out_dir", tmp_path / "out")
-    assert done.returncode == 2
-    assert "--engine gigatoken works only with --tokenizer gpt2" in done.stderr
+def test_one_that_reads_a_tokenizer_differently_is_not_taken_by_itself(monkeypatch):
+    class Broken:
+        def encode(self, text: str) -> np.ndarray:
+            return np.array([1, 2, 3], np.uint32)
+
+    monkeypatch.setattr(gigatoken, "_load", lambda _: Broken())
+    assert open_spec(TIKTOKEN.spec, "auto").engine == "tiktoken"
+    with pytest.raises(BosrowError, match="gives other ids than tiktoken"):
+        open_spec(TIKTOKEN.spec, "gigatoken")
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gigatoken", None)
     with pytest.raises(BosrowError, match=r"pip install 'bosrow\[fast\]'"):
-        GigatokenGpt2Tokenizer()
+        GigatokenTokenizer(TIKTOKEN)

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bosrow.errors import BosrowError
-from bosrow.tokenizers import gpt2_chunks
+from bosrow.tokenizers import chunks
+from bosrow.tokenizers.chunks import gpt2_cut
 from bosrow.tokenizers.gpt2 import END_OF_TEXT, Gpt2Tokenizer, load_tokenizer
-from bosrow.tokenizers.gpt2_chunks import text_chunks
 
 TOKENIZER = load_tokenizer()
 WHOLE = TOKENIZER._encoding.encode_ordinary  # tiktoken on the whole text, the oracle
@@ -18,6 +18,10 @@ WHOLE = TOKENIZER._encoding.encode_ordinary  # tiktoken on the whole text, the o
 NASTY = st.text(
     st.sampled_from("ab'sdtlver019 .,!\n\t\r\x0b\x1c\x85\xa0\u1680\u2003\u2028\u202f\u205f\u3000é中。😀²Ⅷ"), max_size=60
 )
+
+
+def text_chunks(data: bytes, chunk_bytes: int) -> list[memoryview]:
+    return list(chunks.text_chunks(data, gpt2_cut(), chunk_bytes))
 
 
 def test_known_ids_of_gpt2():
@@ -30,9 +34,9 @@ def test_known_ids_of_gpt2():
 @given(NASTY, st.integers(1, 12), st.integers(9, 40))
 @settings(max_examples=1500)
 def test_where_a_text_is_cut_does_not_depend_on_how_much_is_searched_at_once(text, chunk_bytes, window_bytes):
-    expected = list(text_chunks(text.encode(), chunk_bytes))
-    with mock.patch.object(gpt2_chunks, "WINDOW_BYTES", window_bytes):
-        assert list(text_chunks(text.encode(), chunk_bytes)) == expected
+    expected = text_chunks(text.encode(), chunk_bytes)
+    with mock.patch.object(chunks, "WINDOW_BYTES", window_bytes):
+        assert text_chunks(text.encode(), chunk_bytes) == expected
 
 
 @given(NASTY, st.integers(1, 12))
@@ -44,9 +48,9 @@ def test_a_text_encoded_in_chunks_has_the_ids_of_the_whole(text, chunk_bytes):
 
 
 def test_texts_are_really_cut():
-    assert len(list(text_chunks(b"some words 12abc " * 100, 50))) > 25
-    assert len(list(text_chunks("漢字。\n".encode() * 100, 50))) > 15
-    assert len(list(text_chunks(b"x" * 1000, 50))) == 1
+    assert len(text_chunks(b"some words 12abc " * 100, 50)) > 25
+    assert len(text_chunks("漢字。\n".encode() * 100, 50)) > 15
+    assert len(text_chunks(b"x" * 1000, 50)) == 1
 
 
 @given(st.text())
@@ -82,6 +86,6 @@ def test_bytes_that_are_not_utf8_are_refused():
 def test_a_damaged_vocabulary_is_noticed_with_the_first_text_and_before_that_none_is_needed(monkeypatch):
     monkeypatch.setattr("lzma.decompress", lambda packed: b"IQ== 0\n")
     tokenizer = Gpt2Tokenizer()
-    assert tokenizer.bos_token_id == END_OF_TEXT
+    assert tokenizer.spec.bos_token_id == END_OF_TEXT
     with pytest.raises(BosrowError, match="install bosrow again"):
         tokenizer.encode("a")

@@ -17,6 +17,7 @@ from bosrow.dataset.manifest import read_manifest  # noqa: E402
 from bosrow.dataset.provenance import Provenance  # noqa: E402
 from bosrow.errors import DataSetError, OptionError, SourceError  # noqa: E402
 from bosrow.tokenizers.by_name import open_tokenizer  # noqa: E402
+from bosrow.tokenizers.special_tokens import AskedTokens  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +35,11 @@ def corpus(tmp_path_factory) -> tuple[str, ...]:
 def test_ids_are_those_of_the_library_and_no_text_forges_a_bos(tokenizer_json):
     tokenizer = open_tokenizer(str(tokenizer_json))
     reference = tokenizers.Tokenizer.from_file(str(tokenizer_json))
-    assert tokenizer.bos_token_id == reference.token_to_id(BOS)
+    assert tokenizer.spec.bos_token_id == reference.token_to_id(BOS)
     for text in documents(50):
         assert tokenizer.encode(text).tolist() == reference.encode(text).ids
     forged = tokenizer.encode(f"x{BOS}y")
-    assert tokenizer.bos_token_id not in forged
+    assert tokenizer.spec.bos_token_id not in forged
     assert tokenizer.decode(forged) == f"x{BOS}y"
     assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a�b"
 
@@ -54,14 +55,14 @@ def test_ids_are_those_of_the_library_and_no_text_forges_a_bos(tokenizer_json):
 def test_bos_is_the_token_named_beside_the_file_else_its_eos(tmp_path, config, expected):
     write_tokenizer(tmp_path, special=("<pad>", "<s>", "</s>"), **config)
     tokenizer = open_tokenizer(str(tmp_path))
-    assert tokenizer.decode([tokenizer.bos_token_id]) == expected
+    assert tokenizer.decode([tokenizer.spec.bos_token_id]) == expected
 
 
 def test_a_tokenizer_without_a_bos_is_refused(tmp_path, capsys):
     path = write_tokenizer(tmp_path, special=("<pad>", "<mask>"))
     arguments = ["prepare", "--data_files", str(path), "--out_dir", str(tmp_path / "out"), "--tokenizer", str(path)]
     assert main(arguments) == 2
-    assert "does not say which token is BOS (its special tokens: <pad>, <mask>)" in capsys.readouterr().err
+    assert "does not say which token begins a document (its special tokens: <pad>, <mask>)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -90,19 +91,27 @@ def test_a_tokenizer_without_an_unknown_token_is_refused_at_the_first_text_that_
 
 def test_what_is_no_tokenizer_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(OptionError, match=r"no tokenizer\.json"):
+    with pytest.raises(OptionError, match=r"is not a tokenizer\.json"):
         open_tokenizer(str(tmp_path))
-    with pytest.raises(OptionError, match=r"give gpt2, or a tokenizer\.json"):
+    with pytest.raises(OptionError, match=r"give gpt2, a tokenizer\.json or its folder"):
         open_tokenizer("bert")
 
 
-def test_a_vocabulary_beyond_16_bits_is_refused(tmp_path):
-    words = {f"word{number}": number for number in range(70_000)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0"))
+@pytest.mark.parametrize(("words", "dtype"), [(65_535, "uint16"), (65_536, "uint32")])
+def test_ids_take_32_bits_where_an_added_token_is_above_65535(tmp_path, words, dtype):
+    vocabulary = {f"word{number}": number for number in range(words)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="word0"))
     tokenizer.add_special_tokens([BOS])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(OptionError, match="65,535 at most"):
-        open_tokenizer(str(tmp_path))
+    found = open_tokenizer(str(tmp_path))
+    assert (found.vocab_size, found.dtype, found.encode("word7").dtype) == (words + 1, dtype, dtype)
+
+
+def test_a_vocabulary_beyond_31_bits_is_refused(tmp_path):
+    words = {"word0": 0, "word1": 1 << 31}
+    tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(OptionError, match="up to 2,147,483,648; at most 2,147,483,647"):
+        open_tokenizer(str(tmp_path), AskedTokens(bos_token="word0"))
 
 
 def test_a_data_set_carries_its_tokenizer_and_goes_on_without_the_original(corpus, tokenizer_json, tmp_path):
@@ -113,7 +122,7 @@ def test_a_data_set_carries_its_tokenizer_and_goes_on_without_the_original(corpu
     assert str(tmp_path).encode() not in files["meta.json"]
     manifest = read_manifest(tmp_path / "keep")
     tokenizer = dataset_tokenizer(tmp_path / "keep", manifest)
-    assert (manifest.vocab_size, manifest.bos_token_id) == (tokenizer.vocab_size, tokenizer.bos_token_id)
+    assert (manifest.vocab_size, manifest.bos_token_id) == (tokenizer.vocab_size, tokenizer.spec.bos_token_id)
     texts = [tokenizer.decode(tokens[1:]) for _, tokens in read_documents(Provenance(tmp_path / "keep"))]
     assert texts == [*documents(200), f"a {BOS} b", BOS]
     anew = prepared(tmp_path / "anew", from_dir=tmp_path / "keep", seq_len=16, policy="stream")

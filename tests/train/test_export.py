@@ -14,7 +14,7 @@ from bosrow.model.gpt2 import ModelConfig
 from bosrow.tokenizers.gpt2 import gpt2_ranks, load_tokenizer
 from bosrow.train import load_model
 from bosrow.train.checkpoint import TrainingState, save_checkpoint
-from bosrow.train.gpt2_tokenizer_files import merge_of
+from bosrow.train.exported_tokenizer import merge_of
 from bosrow.train.text_samples import sample_tokens
 
 TEXTS = (

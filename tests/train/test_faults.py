@@ -64,7 +64,9 @@ def test_too_many_such_steps_stop_the_run_and_never_reach_a_checkpoint(data_dir,
     assert (
         train_here(data_dir, tmp_path, "--max_train_steps 9 --save_every 1 --eval_every 0 --max_skipped_steps 2") == 1
     )
-    assert re.search(r"step 3: loss inf.*; at most 2 steps .* are skipped \(--max_skipped_steps\)", capsys.readouterr().err)
+    assert re.search(
+        r"step 3: loss inf.*; at most 2 steps .* are skipped \(--max_skipped_steps\)", capsys.readouterr().err
+    )
     for folder in tmp_path.glob("ckpt_*"):
         weights = load_model(folder)[0].state_dict().values()
         assert all(bool(torch.isfinite(tensor).all()) for tensor in weights)

@@ -39,7 +39,21 @@ SUPPORT = Path(__file__).parents[1] / "support"
 FAULTY = SUPPORT / "faulty_rank.py"
 
 
-@pytest.mark.parametrize(("kills", "steps"), [(12, 30), pytest.param(50, 70, marks=pytest.mark.soak)])
+@pytest.fixture(scope="module")
+def whole(data_dir, tmp_path_factory):
+    """The folder of an undisturbed run with these flags, which all who ask for the same ones share."""
+    folders = {}
+
+    def of(flags):
+        if flags not in folders:
+            folders[flags] = tmp_path_factory.mktemp("whole") / "run"
+            assert train_here(data_dir, folders[flags], flags) == 0
+        return folders[flags]
+
+    return of
+
+
+@pytest.mark.parametrize(("kills", "steps"), [(5, 20), pytest.param(50, 70, marks=pytest.mark.soak)])
 def test_killed_at_many_file_operations_a_run_is_bit_for_bit_the_undisturbed_one(data_dir, tmp_path, kills, steps):
     flags = f"--max_train_steps {steps} --save_every 1 --eval_every 20 --exposure_every 1 --keep_checkpoints 2"
     train_here(data_dir, tmp_path / "whole", flags)
@@ -54,7 +68,7 @@ def test_killed_at_many_file_operations_a_run_is_bit_for_bit_the_undisturbed_one
     output = run(program, environment)
     places = re.findall(r"^killed at (\S+) \S*?/killed/?(\S*)$", output, re.MULTILINE)
     assert len(places) == kills
-    assert sum(".unfinished_" in path for _, path in places) > kills / 5, "few kills fell inside a save"
+    assert sum(".unfinished_" in path for _, path in places) >= kills / 5, "few kills fell inside a save"
     assert_same_run(tmp_path / "whole", tmp_path / "killed", f"ckpt_final_step{steps:07d}")
     assert not list((tmp_path / "killed").glob(".*_ckpt_*"))
 
@@ -98,17 +112,16 @@ def test_sigterm_to_torchrun_saves_once_for_all_ranks_and_the_same_command_goes_
 @pytest.mark.parametrize(
     ("stops_before", "stopping_call", "stop_at", "dies_before", "call"),
     [
-        ("loop.optimizer_step", 4, 3, "loop.optimizer_step", 2),
         ("evaluations.validation_loss", 1, 4, "loop.optimizer_step", 2),
-        ("evaluations.validation_loss", 1, 4, "checkpoint.save_checkpoint", 1),
         ("evaluations.validation_loss", 2, 8, "checkpoint.save_checkpoint", 1),
+        ("loop.optimizer_step", 4, 3, "loop.optimizer_step", 2),
+        ("evaluations.validation_loss", 1, 4, "checkpoint.save_checkpoint", 1),
     ],
 )
 def test_evaluations_that_a_stop_left_out_are_made_up_for_once_even_if_the_run_then_dies(
-    data_dir, tmp_path, monkeypatch, capsys, stops_before, stopping_call, stop_at, dies_before, call
+    data_dir, whole, tmp_path, monkeypatch, capsys, stops_before, stopping_call, stop_at, dies_before, call
 ):
     flags = "--max_train_steps 8 --save_every 4 --eval_every 4"
-    train_here(data_dir, tmp_path / "whole", flags)
     with before_call(monkeypatch, stops_before, stopping_call, stop):
         assert train_here(data_dir, tmp_path / "stopped", flags) == 75
     assert max(line["step"] for line in scalars(tmp_path / "stopped")) == stop_at
@@ -116,7 +129,7 @@ def test_evaluations_that_a_stop_left_out_are_made_up_for_once_even_if_the_run_t
         train_here(data_dir, tmp_path / "stopped", flags)
     assert scalars(tmp_path / "stopped", "val_loss"), "it died before the evaluation"
     assert train_here(data_dir, tmp_path / "stopped", flags) == 0
-    assert_same_run(tmp_path / "whole", tmp_path / "stopped", "ckpt_final_step0000008")
+    assert_same_run(whole(flags), tmp_path / "stopped", "ckpt_final_step0000008")
     capsys.readouterr()
     assert train_here(data_dir, tmp_path / "stopped", flags) == 0
     assert "is finished: step 8 of 8" in capsys.readouterr().out
@@ -145,10 +158,10 @@ def at_call(monkeypatch, number, action):
     ],
 )
 def test_a_signal_breaks_off_a_step_or_validation_and_the_run_goes_on_bit_for_bit(
-    data_dir, tmp_path, monkeypatch, forward_pass, left_off_at, validated
+    data_dir, whole, tmp_path, monkeypatch, forward_pass, left_off_at, validated
 ):
     flags = "--max_train_steps 6 --save_every 0 --eval_every 2 --exposure_every 1"
-    train_here(data_dir, tmp_path / "whole", flags)
+    undisturbed = whole(flags)
     with monkeypatch.context() as patch:
         at_call(patch, forward_pass, stop)
         assert train_here(data_dir, tmp_path / "stopped", flags) == 75
@@ -156,9 +169,9 @@ def test_a_signal_breaks_off_a_step_or_validation_and_the_run_goes_on_bit_for_bi
     assert [line["step"] for line in scalars(tmp_path / "stopped", "val_loss")] == validated
     assert len(losses(tmp_path / "stopped")) == left_off_at
     assert train_here(data_dir, tmp_path / "stopped", flags) == 0
-    assert scalars(tmp_path / "stopped") == scalars(tmp_path / "whole")
-    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
-    assert rows_by_step(tmp_path / "stopped") == rows_by_step(tmp_path / "whole")
+    assert scalars(tmp_path / "stopped") == scalars(undisturbed)
+    assert metrics(tmp_path / "stopped") == metrics(undisturbed)
+    assert rows_by_step(tmp_path / "stopped") == rows_by_step(undisturbed)
 
 
 def test_stopped_again_and_again_before_a_step_is_through_a_run_keeps_its_checkpoint(data_dir, tmp_path, monkeypatch):
@@ -173,9 +186,16 @@ def test_stopped_again_and_again_before_a_step_is_through_a_run_keeps_its_checkp
     assert_same_run(tmp_path / "whole", tmp_path / "stopped", "ckpt_final_step0000004")
 
 
-def test_a_signal_to_one_rank_breaks_off_the_step_or_validation_of_all(data_dir, two_ranks, tmp_path):
+@pytest.mark.parametrize(
+    "stops",
+    [
+        ((10 * 4 + 2, 10),),
+        pytest.param(((2, 0), (10 * 4 + 2, 10)), marks=pytest.mark.soak),
+    ],
+)
+def test_a_signal_to_one_rank_breaks_off_the_step_or_validation_of_all(data_dir, two_ranks, tmp_path, stops):
     """Each rank has four micro batches a step; a signal comes in the second of step 1, and of the validation."""
-    for call, step in ((2, 0), (10 * 4 + 2, 10)):
+    for call, step in stops:
         line = command(data_dir, tmp_path, two_ranks.flags, program=FAULTY)
         for process in start_ranks(line, 2, os.environ | {"FAULT": f"stop:1:{call}"}):
             output, _ = process.communicate(timeout=120)
@@ -209,10 +229,9 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(data_dir, tmp_path
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "config.json", "state.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_damaged_checkpoint_is_passed_over_with_a_warning(data_dir, tmp_path, capsys, file, damage):
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(data_dir, whole, tmp_path, capsys, file, damage):
     flags = "--max_train_steps 6 --save_every 2 --eval_every 0"
-    train_here(data_dir, tmp_path / "whole", flags)
-    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    shutil.copytree(whole(flags), tmp_path / "run")
     path = tmp_path / "run" / "ckpt_final_step0000006" / file
     content = bytearray(path.read_bytes())
     if damage == "flip":
@@ -225,7 +244,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(data_dir, tmp_path, 
     output = capsys.readouterr().out
     assert re.search(rf"warning: passing over a damaged checkpoint: .*{file}", output)
     assert f"going on from {tmp_path / 'run' / 'ckpt_periodic_step0000004'}" in output
-    assert_same_run(tmp_path / "whole", tmp_path / "run", "ckpt_final_step0000006")
+    assert_same_run(whole(flags), tmp_path / "run", "ckpt_final_step0000006")
 
 
 def test_other_data_and_other_options_are_refused_with_the_difference(data_dir, tmp_path, capsys):
@@ -290,37 +309,39 @@ def test_nothing_draws_from_global_random_generators_while_training(data_dir, tm
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("steps", "changes"),
     [
-        ((1, 40), (2, 80), (1, None)),  # ranks, and the step after which they are told to leave
-        pytest.param(((1, 30), (2, 70), (4, 110), (2, None)), marks=pytest.mark.soak),
+        (32, ((1, 8), (2, 18), (1, None))),  # ranks, and the step after which they are told to leave
+        pytest.param(160, ((1, 40), (2, 80), (1, None)), marks=pytest.mark.soak),
+        pytest.param(160, ((1, 30), (2, 70), (4, 110), (2, None)), marks=pytest.mark.soak),
     ],
 )
-def test_ranks_may_change_at_every_resume(data_dir, tmp_path, changes):
-    """The rows of each step stay the same, over more than 10,000 of them, and so do the losses."""
-    flags = "--max_train_steps 160 --total_batch_tokens 1024 --micro_batch_size 16"
+def test_ranks_may_change_at_every_resume(data_dir, tmp_path, steps, changes):
+    """The rows of each step stay the same, over twenty epochs of them (in the long forms a hundred), and the losses."""
+    flags = f"--max_train_steps {steps} --total_batch_tokens 1024 --micro_batch_size 16"
     flags += " --save_every 0 --eval_every 0 --exposure_every 1"
     train_here(data_dir, tmp_path / "whole", flags)
     elastic = tmp_path / "elastic"
-    for ranks, until in changes:
+    for (ranks, until), (_, done) in zip(changes, ((0, 0), *changes), strict=False):
         if until is None and ranks == 1:
             assert train_here(data_dir, elastic, flags) == 0
             continue
-        processes = start_ranks(command(data_dir, elastic, flags), ranks)
+        slow = {"FAULT": f"slow:0:{(until or steps) - done + 2}"}  # so that it does not end before it is told to
+        processes = start_ranks(command(data_dir, elastic, flags, program=FAULTY), ranks, os.environ | slow)
         if until is not None:
             wait_for_step(elastic, until, processes[0])
             for process in processes:
                 process.send_signal(signal.SIGTERM)
         output = "".join(process.communicate(timeout=120)[0] for process in processes)
-        assert max(line["step"] for line in scalars(elastic)) >= (until or 160), output
+        assert max(line["step"] for line in scalars(elastic)) >= (until or steps), output
     assert {line["world_size"] for line in scalars(elastic)} == {ranks for ranks, _ in changes}
     seen = rows_by_step(elastic)
     assert seen == rows_by_step(tmp_path / "whole")
     own = read_lines(elastic / "exposures" / "exposures_rank0000.jsonl")
     read = 16 * sum(len(batch["positions"]) for line in own for batch in line["micro_batches"])
     assert own[-1]["tokens_seen_local_total"] == read < own[-1]["tokens_seen_global_approx"]
-    places = [place for step in range(1, 161) for place in seen[step]]
-    assert len(places) == 160 * 64 > 10_000
+    places = [place for step in range(1, steps + 1) for place in seen[step]]
+    assert len(places) == steps * 64 > 20 * 100
     order, names = RowOrder(rows=100, seed=42), [f"train_{number:06d}.bin" for number in range(4)]
     rows = order.rows_at(np.arange(len(places))).tolist()
     assert places == [(position, names[row // 25], row % 25) for position, row in enumerate(rows)]
@@ -328,10 +349,11 @@ def test_ranks_may_change_at_every_resume(data_dir, tmp_path, changes):
 
 
 @pytest.mark.parametrize("end", ['{"type": "scalars", "step": 9, "lr_be', "\0" * 50, "\0" * 50 + "\n"])
-def test_torn_and_later_lines_are_cut_back_to_the_checkpoint_and_files_of_others_left_alone(data_dir, tmp_path, end):
+def test_torn_and_later_lines_are_cut_back_to_the_checkpoint_and_files_of_others_left_alone(
+    data_dir, whole, tmp_path, end
+):
     flags = "--max_train_steps 8 --save_every 4 --eval_every 2 --exposure_every 1"
-    train_here(data_dir, tmp_path / "whole", flags)
-    shutil.copytree(tmp_path / "whole", tmp_path / "torn")
+    shutil.copytree(whole(flags), tmp_path / "torn")
     shutil.rmtree(tmp_path / "torn" / "ckpt_final_step0000008")
     with open(tmp_path / "torn" / "scalars.jsonl", "a") as file:
         file.write(end)
@@ -340,7 +362,7 @@ def test_torn_and_later_lines_are_cut_back_to_the_checkpoint_and_files_of_others
     stray = tmp_path / "torn" / "exposures" / "exposures_rank0003.jsonl"
     stray.write_text('{"step": 3, "micro_batches": []}\n{"step": 7, "micro_batches": []}\n')
     train_here(data_dir, tmp_path / "torn", flags)
-    assert scalars(tmp_path / "torn") == scalars(tmp_path / "whole")
+    assert scalars(tmp_path / "torn") == scalars(whole(flags))
     assert [line["step"] for line in read_lines(stray)] == [3]
     assert [entry["step"] for entry in metrics(tmp_path / "torn")] == [2, 4, 6, 8]
     assert notes.read_text() == '{"text": "of mine"}\n{"step": 99}\nno JSON'

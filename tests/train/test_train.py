@@ -12,6 +12,7 @@ from synthetic import write_data_set
 from bosrow.dataset.manifest import read_manifest
 
 
+@pytest.mark.usefixtures("rendered")
 def test_a_run_learns_and_leaves_all_its_files(data_dir, tmp_path, capsys):
     assert (
         train_here(data_dir, tmp_path, "--max_train_steps 40 --eval_every 10 --save_every 20 --exposure_every 5") == 0

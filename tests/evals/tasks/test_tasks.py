@@ -108,7 +108,7 @@ def test_blimp_without_bos_leaves_the_first_token_out():
     with_bos = tokenize_items([pair("one", "a")], Characters(), bos=True, context_tokens=48).sequences
     assert [sequence.scored for sequence in without] == [len(" He is.") - 1, len(" He are.") - 1]
     assert [sequence.scored for sequence in with_bos] == [len(" He is."), len(" He are.")]
-    assert with_bos[0].tokens[0] == Characters.bos_token_id
+    assert with_bos[0].tokens[0] == Characters.spec.bos_token_id
 
 
 EWOK = {

@@ -4,8 +4,8 @@ import io
 from typing import Any, BinaryIO
 
 from bosrow.errors import BosrowError, MachineError
-from bosrow.sources.hub.errors import passing_wait_of_file, reason, refusal
-from bosrow.sources.hub.retries import retrying
+from bosrow.hub.errors import passing_wait_of_file, reason, refusal
+from bosrow.hub.retries import retrying
 
 READ_AHEAD_BYTES = 8 << 20
 KEPT_RANGES = 2  # the bytes of a Parquet column are read twice, and there are two columns: text and id

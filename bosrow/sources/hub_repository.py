@@ -17,9 +17,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from bosrow.errors import BosrowError, SourceError
+from bosrow.hub.errors import explained, passing_wait
+from bosrow.hub.retries import limit_silence, retrying
 from bosrow.sources.formats import ENDINGS, WITH_SETTINGS
-from bosrow.sources.hub.errors import explained, passing_wait
-from bosrow.sources.hub.retries import limit_silence, retrying
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder

@@ -7,7 +7,7 @@ on the way, and it may. No message holds a token or a signed address.
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from bosrow.errors import BosrowError, MachineError, SourceError
@@ -16,6 +16,7 @@ PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
 # A file that was there when the data set was resolved stays there, since the commit is pinned. So a 404 is really a
 # server error, and a 403 means that a signed storage address has expired.
 PASSING_STATUSES_OF_FILES = (403, 404, *PASSING_STATUSES)
+Kind = Literal["data set", "model"]
 LONGEST_WAIT_SECONDS = 300.0  # the Hub's rate limits count requests in windows of five minutes
 
 
@@ -76,33 +77,33 @@ def reason(error: BaseException) -> str:
     return f"HTTP status {response.status_code}" if response is not None else type(cause).__name__
 
 
-def refusal(error: Exception, dataset: str, revision: str | None) -> SourceError | None:
-    """The error to raise if the Hub refused, so that trying again does not help; None if it did not."""
+def refusal(error: Exception, name: str, revision: str | None, kind: Kind = "data set") -> SourceError | None:
+    """The error to raise if the Hub refused repository `name`, so that trying again does not help; else None."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     endpoint = _endpoint()
-    page = f"{endpoint}/datasets/{dataset}"
+    page = f"{endpoint}/{name}" if kind == "model" else f"{endpoint}/datasets/{name}"
     with_token = get_token() is not None
     for cause in _chain(error):
         if isinstance(cause, GatedRepoError):
             account = "the account of your token has no access yet" if with_token else "no token was given"
             return SourceError(
-                f"{dataset} is gated, and {account}: accept its terms on {page}, "
+                f"{name} is gated, and {account}: accept its terms on {page}, "
                 f"then set HF_TOKEN to a token of that account ({endpoint}/settings/tokens)"
             )
         if isinstance(cause, RevisionNotFoundError):
-            return SourceError(f"{dataset} has no revision {revision!r}; give a branch, a tag or a commit of {page}")
+            return SourceError(f"{name} has no revision {revision!r}; give a branch, a tag or a commit of {page}")
         unauthorized = getattr(getattr(cause, "response", None), "status_code", None) == 401
         if isinstance(cause, RepositoryNotFoundError) or (unauthorized and not with_token):
             return SourceError(
-                f"the Hub has no data set {dataset!r}, or it is private; check the name, "
+                f"the Hub has no {kind} {name!r}, or it is private; check the name, "
                 "and for a private one set HF_TOKEN to a token that may read it"
             )
         if unauthorized:
             return SourceError(
-                f"the Hub refused your token when asked for {dataset}; set HF_TOKEN to a valid one "
-                f"({endpoint}/settings/tokens), or unset it for a public data set"
+                f"the Hub refused your token when asked for {name}; set HF_TOKEN to a valid one "
+                f"({endpoint}/settings/tokens), or unset it for a public {kind}"
             )
     return None
 

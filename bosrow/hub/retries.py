@@ -6,7 +6,7 @@ from typing import Any
 
 import tenacity
 
-from bosrow.sources.hub.errors import reason
+from bosrow.hub.errors import reason
 
 logger = logging.getLogger(__name__)
 

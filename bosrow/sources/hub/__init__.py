@@ -1,1 +1,0 @@
-"""Reads a corpus from the Hugging Face Hub."""
